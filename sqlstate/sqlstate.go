@@ -1,0 +1,21 @@
+// Package sqlstate names the SQLSTATE codes that the gateway sends, by their
+// PostgreSQL condition names (PostgreSQL documentation, appendix A). It is a leaf.
+package sqlstate
+
+// Codes the gateway sends or acts on.
+const (
+	UnableToConnect       = "08001" // sqlclient_unable_to_establish_sqlconnection
+	ConnectionFailure     = "08006" // connection_failure
+	ProtocolViolation     = "08P01" // protocol_violation
+	FeatureNotSupported   = "0A000" // feature_not_supported
+	InvalidAuthorization  = "28000" // invalid_authorization_specification
+	InvalidPassword       = "28P01" // invalid_password
+	InvalidCatalogName    = "3D000" // invalid_catalog_name
+	TooManyConnections    = "53300" // too_many_connections
+	ProgramLimitExceeded  = "54000" // program_limit_exceeded
+	QueryCanceled         = "57014" // query_canceled
+	AdminShutdown         = "57P01" // admin_shutdown
+	CannotConnectNow      = "57P03" // cannot_connect_now
+	InsufficientPrivilege = "42501" // insufficient_privilege
+	InternalError         = "XX000" // internal_error
+)
