@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pggateway/wire"
+)
+
+// cancelKeys finds the session that a CancelRequest is meant for. The keys are
+// the gateway's own: what a server gave for its connection stays here, since in
+// transaction mode the connection may be another client's by the time a cancel
+// request comes.
+type cancelKeys struct {
+	mu       sync.Mutex
+	sessions map[uint32]*session // by the key's process ID
+}
+
+// Lengths of the secret part of a key, in bytes ("BackendKeyData").
+const (
+	secretLen30 = 4
+	secretLen32 = 32
+)
+
+// issue gives a session of that protocol version its key, and registers it.
+func (k *cancelKeys) issue(s *session, version uint32) {
+	n := secretLen30
+	if version >= wire.Version32 {
+		n = secretLen32
+	}
+	random := make([]byte, 4+n)
+	_, _ = rand.Read(random) // never fails: see its documentation
+	pid := binary.BigEndian.Uint32(random) &^ (1 << 31)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.sessions[pid] != nil || pid == 0 {
+		pid = (pid + 1) &^ (1 << 31) // drivers read it as a signed number
+	}
+	s.key = wire.CancelKey{PID: pid, Secret: random[4:]} // under mu: serve reads it
+	k.sessions[pid] = s
+}
+
+// revoke forgets a session's key.
+func (k *cancelKeys) revoke(s *session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.sessions, s.key.PID)
+}
+
+// serve passes a CancelRequest to its session. A wrong key is ignored without a
+// word, as in PostgreSQL, and its secret compared in constant time.
+func (k *cancelKeys) serve(key wire.CancelKey) {
+	k.mu.Lock()
+	s := k.sessions[key.PID]
+	var secret []byte
+	if s != nil {
+		secret = s.key.Secret
+	}
+	k.mu.Unlock()
+	if s != nil && subtle.ConstantTimeCompare(secret, key.Secret) == 1 {
+		s.host.loop.Post(s.cancel)
+	}
+}
+
+// cancel serves a CancelRequest with this session's key.
+func (s *session) cancel() {
+	switch {
+	case s.ended || s.greeting:
+	case s.Waiting():
+		s.host.pool.Forget(&s.Waiter)
+		s.Refuse(errCanceled)
+	case s.setup: // the server runs nothing of this client's
+	case s.backend != nil && s.backend.requests.n > 0:
+		s.backend.cancel()
+	}
+}
+
+const (
+	// cancelTimeout bounds how long a cancel request may take on its way.
+	cancelTimeout = 10 * time.Second
+	// maxCancels bounds how many are on their way at once for one backend, each
+	// of which costs the upstream a connection.
+	maxCancels = 4
+)
+
+// cancel asks the server to cancel what it is doing, on a connection of its own.
+func (b *backend) cancel() {
+	if b.cancels == maxCancels {
+		return
+	}
+	b.cancels++
+	conn, loop := b.conn, b.host.loop
+	b.host.proxy.background(func(ctx context.Context) {
+		ctx, stop := context.WithTimeout(ctx, cancelTimeout)
+		defer stop()
+		err := conn.Cancel(ctx)
+		loop.Post(func() { b.cancelled(err) })
+	})
+}
+
+// cancelled is called when the server has taken the cancel request, or the way
+// to it failed.
+func (b *backend) cancelled(err error) {
+	b.cancels--
+	if err != nil {
+		b.host.log.Warn("cancel request failed", zap.Error(err))
+	}
+	if b.cancels == 0 && b.parked {
+		b.parked = false
+		b.host.pool.Release(b.slot)
+	}
+}

@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"pggateway/wire"
+)
+
+var (
+	errUnasked      = errors.New("message on an idle connection")
+	errServerClosed = errors.New("server closed the connection")
+)
+
+// walk forwards the replies in data and returns how much of it is done with.
+// What is left is the beginning of a message that has to be seen whole, or, after
+// an error, what cannot be forwarded.
+func (b *backend) walk(data []byte) (used int, err error) {
+	run := 0 // data[run:i] is to be forwarded
+	i := 0
+	for i < len(data) {
+		if b.rest > 0 {
+			n := min(b.rest, len(data)-i)
+			if b.drop {
+				b.forward(data[run:i])
+				run = i + n
+			}
+			b.rest -= n
+			i += n
+			continue
+		}
+		typ, size := wire.Peek(data[i:])
+		if size == 0 {
+			break
+		}
+		if size < 0 {
+			err = fmt.Errorf("message %q with an impossible length", typ)
+			break
+		}
+		b.drop = false
+		switch typ {
+		case wire.DataRow, wire.CopyData:
+			first := b.requests.first()
+			if kind := first &^ ours; kind != wire.Query && kind != wire.Execute {
+				err = unasked(typ)
+			}
+			b.drop = first&ours != 0
+		default:
+			if whole(typ) {
+				if size > maxWhole && typ != wire.ErrorResponse {
+					err = fmt.Errorf("message %q of %d bytes", typ, size)
+					break
+				}
+				if size > len(data)-i && size <= maxWhole {
+					b.forward(data[run:i])
+					return i, nil
+				}
+			}
+			b.drop, err = b.reply(typ, data[i+wire.HeaderLen:min(i+size, len(data))])
+		}
+		if err != nil {
+			break
+		}
+		b.rest = size
+	}
+	b.forward(data[run:i])
+	return i, err
+}
+
+// maxWhole is the longest of those messages that are looked at whole. It must
+// fit a loop's buffer.
+const maxWhole = 32 << 10
+
+// whole reports whether a reply must be there in full before it is handled. Of
+// an error longer than maxWhole the beginning will do.
+func whole(typ byte) bool {
+	return typ == wire.ReadyForQuery || typ == wire.CommandComplete ||
+		typ == wire.ParameterStatus || typ == wire.ErrorResponse
+}
+
+// forward sends a run of replies to the client. An orphan's replies go nowhere.
+func (b *backend) forward(run []byte) {
+	if len(run) > 0 && b.session != nil {
+		b.session.reply(run)
+	}
+}
+
+// torn reports whether the client has got a part of a message and not yet all
+// of it: anything said now would be taken for the rest.
+func (b *backend) torn() bool { return b.rest > 0 && !b.drop }
+
+// reply takes note of one reply, other than the bulk of data, and says whether
+// it is dropped. body is whole for the types that whole names, and what is there
+// for the others.
+func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
+	first := b.requests.first()
+	drop = first&ours != 0
+	kind := first &^ ours
+	switch typ {
+	case wire.ReadyForQuery:
+		if kind != wire.Sync && kind != wire.Query && kind != wire.FunctionCall || len(body) != 1 {
+			return drop, unasked(typ)
+		}
+		if b.tx = body[0]; b.tx != wire.TxIdle && b.tx != wire.TxActive && b.tx != wire.TxFailed {
+			return drop, fmt.Errorf("ReadyForQuery with status %q", b.tx)
+		}
+		b.skipping, b.copyOpen = false, false
+		b.requests.pop()
+		b.ready = b.requests.n == 0
+		if s := b.session; s != nil && !drop {
+			drop = s.withholds(b)
+		}
+		return drop, nil
+	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
+		if kind != wire.Query && kind != wire.Execute {
+			return drop, unasked(typ)
+		}
+		if typ == wire.CommandComplete && !drop {
+			b.completed(body)
+		}
+		b.copyOpen = false
+		b.done(wire.Execute, kind)
+	case wire.ParseComplete:
+		return drop, b.expect(wire.Parse, kind, typ)
+	case wire.BindComplete:
+		return drop, b.expect(wire.Bind, kind, typ)
+	case wire.CloseComplete:
+		return drop, b.expect(wire.Close, kind, typ)
+	case wire.RowDescription, wire.NoData:
+		if kind != wire.Query && kind != wire.Describe {
+			return drop, unasked(typ)
+		}
+		b.done(wire.Describe, kind)
+	case wire.ParameterDescription:
+		if kind != wire.Describe {
+			return drop, unasked(typ)
+		}
+	case wire.CopyInResponse:
+		if kind != wire.Query && kind != wire.Execute {
+			return drop, unasked(typ)
+		}
+		ended, plain := b.requests.beginCopy()
+		b.copyOpen = !ended
+		b.doubt = b.doubt || !plain
+	case wire.CopyOutResponse, wire.CopyDone:
+		if kind != wire.Query && kind != wire.Execute {
+			return drop, unasked(typ)
+		}
+	case wire.FunctionCallResponse:
+		if kind != wire.FunctionCall {
+			return drop, unasked(typ)
+		}
+	case wire.ErrorResponse:
+		return drop, b.failed(kind, drop, body)
+	case wire.ParameterStatus:
+		p, ok := wire.ParseParameterStatus(body)
+		if !ok {
+			return drop, fmt.Errorf("malformed ParameterStatus")
+		}
+		if !b.noteStatus(p) {
+			return drop, fmt.Errorf("more than %d parameters", maxStatus)
+		}
+		if b.idle() {
+			return drop, errUnasked
+		}
+		if s := b.session; s != nil {
+			if !drop && kind != 0 && s.restore == restoreNone {
+				s.pinTo(pinSet) // whatever the statement was, a function perhaps
+			}
+			drop = drop && s.restore != restoring
+		}
+	case wire.NoticeResponse, wire.NotificationResponse:
+		if b.idle() {
+			return drop, errUnasked
+		}
+	default:
+		return drop, fmt.Errorf("unknown message %q", typ)
+	}
+	return drop, nil
+}
+
+func unasked(typ byte) error { return fmt.Errorf("message %q that was not asked for", typ) }
+
+// expect pops the request that the reply belongs to.
+func (b *backend) expect(want, kind, typ byte) error {
+	if kind != want {
+		return unasked(typ)
+	}
+	b.requests.pop()
+	return nil
+}
+
+// done pops the extended request that the reply ends; a simple query goes on
+// until ReadyForQuery.
+func (b *backend) done(want, kind byte) {
+	if kind == want {
+		b.requests.pop()
+	}
+}
+
+// failed takes note of an ErrorResponse. After one in the extended protocol the
+// server ignores everything up to the next Sync.
+func (b *backend) failed(kind byte, own bool, body []byte) error {
+	fields, _ := wire.ParseFields(body)
+	last := fields.Severity == "FATAL" || fields.Severity == "PANIC"
+	if last {
+		b.fatal = b.session != nil && !own
+		b.doubt = true
+	}
+	if own && b.refused == nil {
+		b.refused = &fields
+	}
+	switch kind {
+	case wire.Query, wire.FunctionCall, wire.Sync:
+	case 0:
+		if !last || b.idle() {
+			return errUnasked
+		}
+	default:
+		b.skipping = !b.requests.skipToSync()
+	}
+	b.copyOpen = false
+	return nil
+}
+
+// completed looks at the tag of a statement that the client ran.
+func (b *backend) completed(body []byte) {
+	s := b.session
+	if s == nil {
+		return
+	}
+	if p := pinOfTag(body); p != pinNone {
+		s.pinTo(p)
+		b.spoiled = b.spoiled || p == pinLoad
+		return
+	}
+	switch {
+	case tagIs(body, "RESET"):
+		s.restore = restoreWanted
+	case tagIs(body, "DISCARD ALL"):
+		s.restore = restoreWanted
+		if b.lastRequest() {
+			s.unpin() // everything that a pin stands for is gone
+		}
+	}
+}
+
+// lastRequest reports whether nothing was sent after the statement that is
+// being answered: later texts may have set pins that its reply must not lift.
+func (b *backend) lastRequest() bool {
+	return b.requests.n == 1 || b.requests.n == 2 && b.requests.at(1) == wire.Sync
+}
+
+// maxStatus bounds the parameters that a server may report; PostgreSQL 18
+// reports 16.
+const maxStatus = 256
+
+// noteStatus keeps the reported parameters as the server has them now, unless
+// there are too many.
+func (b *backend) noteStatus(p wire.Parameter) bool {
+	for i := range b.status {
+		if b.status[i].Name == p.Name {
+			b.status[i].Value = p.Value
+			return true
+		}
+	}
+	b.status = append(b.status, p)
+	return len(b.status) <= maxStatus
+}

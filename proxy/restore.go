@@ -1,0 +1,52 @@
+package proxy
+
+import "pggateway/wire"
+
+// restore is how far a session is with giving its startup parameters back to a
+// server that was told RESET or DISCARD ALL. In PostgreSQL these return to what
+// the startup message asked for; the server here was started by the gateway and
+// returns to its own defaults. So the ReadyForQuery after them is withheld until
+// the parameters are what the client expects, and it has been told so.
+type restore uint8
+
+const (
+	restoreNone   restore = iota
+	restoreWanted         // the command tag has come
+	restoreDue            // its ReadyForQuery has come, and is withheld
+	restoring             // the server is being told
+)
+
+// withholds decides whether the client's ReadyForQuery has to wait.
+func (s *session) withholds(b *backend) bool {
+	switch {
+	case s.restore != restoreWanted || !b.ready:
+		return false
+	case len(s.profile.settings) == 0 || b.tx == wire.TxFailed: // the latter undoes the RESET
+		s.restore = restoreNone
+		return false
+	}
+	s.restore = restoreDue
+	return true
+}
+
+// restoreStartup gives the server those startup parameters again that are at
+// their defaults. The others the client has set since, and has not reset.
+func (s *session) restoreStartup() {
+	b := s.backend
+	s.restore, s.setup, b.ready = restoring, true, false
+	s.stream.Pause()
+	msg := s.host.loop.Chunk(1024)
+	for _, p := range s.profile.settings {
+		msg = appendOwn(msg, &b.requests, restoreSQL, p.Name, p.Value)
+	}
+	b.send(appendOwnSync(msg, &b.requests))
+	b.expectSoon()
+	s.host.loop.Recycle(msg)
+}
+
+// restored tells the client what was withheld.
+func (s *session) restored() {
+	s.restore = restoreNone
+	s.backend.profile = s.profile
+	s.reply(wire.AppendReadyForQuery(s.host.scratch[:0], s.backend.tx))
+}

@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"pggateway/config"
+	"pggateway/netloop"
+	"pggateway/pool"
+	"pggateway/wire"
+)
+
+// session is one logged-in client on its pool's loop. Between transactions it
+// holds nothing but this struct and its socket: no goroutine, no buffer, no
+// server connection, so that ten thousand quiet writers cost a few megabytes.
+//
+// A session is greeting (until the client was told ReadyForQuery for the first
+// time), free, waiting for a backend, or linked to one.
+type session struct {
+	pool.Waiter[*backend] // its place in the pool's queue
+
+	host    *host
+	writer  *config.Writer
+	seat    *seat
+	stream  *netloop.Stream
+	backend *backend // linked to; nil otherwise
+	profile *profile
+	next    *session // the host's list of sessions
+	prev    *session
+	timer   *netloop.Timer // ends a greeting that takes too long; nil afterwards
+
+	in   []byte // a chunk: what the client sent and nobody has taken yet; nil when empty
+	rest int    // bytes still to come of a message whose beginning has been taken
+
+	key    wire.CancelKey // what its cancel requests present
+	owed   []byte         // to be sent before AuthenticationOk; nil after the greeting
+	remote netip.AddrPort
+
+	started  time.Duration // the loop's clock when it came to the loop
+	received int64         // bytes from the client
+	sent     int64         // bytes to the client
+
+	greeting bool // not logged in yet
+	setup    bool // the backend is being given this session's parameters
+	discard  bool // rest is thrown away
+	scanning bool // rest is statement text
+	fresh    bool // nothing was sent to the backend yet: its unnamed statement may be another client's
+	parsed   bool // an unnamed statement was sent and not yet bound
+	restore  restore
+	skipping bool // an error was answered here: everything up to the next Sync is ignored
+	leaving  bool // Terminate came while replies were due
+	draining bool // ends at the next chance
+	ended    bool
+	pin      pin
+}
+
+// requestTurns bounds how many buffers one client sends before the loop's other
+// streams have their turn.
+const requestTurns = 4
+
+// Readable takes what the client sent.
+func (s *session) Readable() {
+	buf := s.host.loop.Buffer()
+	for turn := 0; s.stream.More() && !s.ended; turn++ {
+		if turn == requestTurns {
+			s.stream.Yield()
+			return
+		}
+		have := copy(buf, s.in)
+		s.unhold()
+		n, err := s.stream.Read(buf[have:])
+		if err != nil {
+			s.gone(err)
+			return
+		}
+		s.received += int64(n)
+		if !s.advance(buf[:have+n]) {
+			return
+		}
+	}
+}
+
+// advance takes data as far as it can be taken now and holds the rest. It
+// reports whether more should be read.
+func (s *session) advance(data []byte) bool {
+	used := s.take(data)
+	if s.ended {
+		return false
+	}
+	if used < len(data) {
+		s.in = s.host.loop.Extend(s.in, data[used:])
+	}
+	if s.backend != nil && s.backend.ready {
+		// No reply is to come that would give the backend back: what was sent was
+		// the rest of a COPY that has failed.
+		if s.free(); s.ended {
+			return false
+		}
+	}
+	if s.blocked() {
+		s.stream.Pause()
+		return false
+	}
+	return true
+}
+
+// maxOwed bounds what is held for a client that goes on sending. Replies keep
+// well below it, since a backend is not read while its client has not read; but
+// TLS has answers of its own.
+const maxOwed = 2 * netloop.BufferSize
+
+// blocked reports whether the client is not to be read for now.
+func (s *session) blocked() bool {
+	return s.stalled() || s.backend != nil && s.backend.stream.Held() > 0 || s.stream.Held() > maxOwed
+}
+
+// stalled reports whether the client's messages have to wait for something
+// other than the backend's socket. A client that does not read gets no further
+// backend, or each would add to what is held for it.
+func (s *session) stalled() bool {
+	return s.ended || s.leaving || s.greeting || s.setup || s.Waiting() ||
+		s.backend == nil && s.stream.Held() > 0
+}
+
+// resume goes on with what was held, and with reading.
+func (s *session) resume() {
+	if s.blocked() {
+		return
+	}
+	if len(s.in) > 0 {
+		held := s.in
+		s.in = nil
+		more := s.advance(held)
+		s.host.loop.Recycle(held)
+		if !more {
+			return
+		}
+	}
+	s.stream.Resume()
+}
+
+// reply sends to the client; what goes wrong is learnt by reading.
+func (s *session) reply(p []byte) {
+	s.sent += int64(len(p))
+	_ = s.stream.Write(p)
+}
+
+// pass sends a run of requests to the backend.
+func (s *session) pass(run []byte) {
+	if len(run) > 0 && s.backend != nil {
+		s.backend.send(run)
+	}
+}
+
+// Flushed lets the backend be read again, or the client.
+func (s *session) Flushed() {
+	if s.backend != nil {
+		s.backend.stream.Resume()
+	}
+	s.resume()
+}
+
+// Hangup ends a session that waits for a backend: nobody is there to be
+// answered. Otherwise the end is read in its turn, after what came before it;
+// what was held back for a client that is gone will never be flushed, though,
+// and must not keep the rest waiting.
+func (s *session) Hangup() {
+	if s.Waiting() || s.greeting {
+		s.gone(io.EOF)
+		return
+	}
+	s.Flushed()
+}
+
+// pinTo keeps the backend until the session ends. The first reason stays.
+func (s *session) pinTo(p pin) {
+	if s.pin == pinNone {
+		s.pin = p
+		s.host.pinned(s)
+	}
+}
+
+// unpin lifts every pin but the pool's mode.
+func (s *session) unpin() {
+	if s.pin != pinMode {
+		s.pin = pinNone
+	}
+}
+
+func (s *session) unhold() {
+	if s.in != nil {
+		s.host.loop.Recycle(s.in)
+		s.in = nil
+	}
+}

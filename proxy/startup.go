@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"pggateway/config"
+	"pggateway/fault"
+	"pggateway/sqlstate"
+	"pggateway/wire"
+)
+
+// maxName is the longest user or database name, in bytes: PostgreSQL's
+// NAMEDATALEN - 1.
+const maxName = 63
+
+// tlsHandshakeRecord is the first byte of a TLS connection, and of no startup
+// packet: it would be one of hundreds of megabytes.
+const tlsHandshakeRecord = 0x16
+
+// errCancelServed ends a connection that brought a cancel request.
+var errCancelServed = errors.New("cancel request served")
+
+// negotiate reads the packets that begin a connection (protocol chapter,
+// "Start-up", "SSL Session Encryption", "GSSAPI Session Encryption" and
+// "Canceling Requests in Progress") up to and including the StartupMessage, and
+// checks what can be checked before the client has proved who it is. Nothing
+// that it answers depends on the configured writers or upstreams.
+//
+// TLS and GSSAPI encryption may each be asked for once, in either order, and
+// neither after TLS was granted; a request out of order is taken for a protocol
+// version nobody knows. All this is as in PostgreSQL 18.
+func (l *login) negotiate() error {
+	sslDone, gssDone := false, false
+	for {
+		code, body, err := l.reader.Startup()
+		switch {
+		case err != nil:
+			return l.badStartup(err)
+		case code == wire.CancelRequestCode:
+			return l.cancel(body)
+		case code == wire.SSLRequestCode && !sslDone:
+			if err := l.answerSSL(); err != nil {
+				return err
+			}
+			sslDone, gssDone = true, gssDone || l.tls != nil
+		case code == wire.GSSENCRequestCode && !gssDone:
+			if len(l.reader.Buffered()) > 0 {
+				return unencryptedAfter("GSSAPI encryption request")
+			}
+			if err := l.write([]byte{'N'}); err != nil {
+				return err
+			}
+			gssDone = true
+		default:
+			return l.takeStartup(code, body)
+		}
+	}
+}
+
+// badStartup says what an unreadable startup packet is answered with.
+func (l *login) badStartup(err error) error {
+	violation := fault.New(fault.Client, sqlstate.ProtocolViolation, "invalid length of startup packet")
+	switch {
+	case errors.Is(err, io.EOF):
+		// Health checks and port scanners, and clients that did not like the
+		// answer to SSLRequest.
+		return &abandoned{cause: err, quiet: true}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fault.New(fault.Client, sqlstate.ProtocolViolation, "incomplete startup packet").Because(err)
+	case errors.Is(err, wire.ErrTooShort):
+		return violation.Because(err)
+	case errors.Is(err, wire.ErrTooLong):
+		switch first := l.reader.Buffered()[0]; first {
+		case tlsHandshakeRecord:
+			return &abandoned{cause: errors.New("TLS without a preceding SSLRequest")}
+		case 0:
+			return fault.New(fault.Client, sqlstate.ProgramLimitExceeded,
+				fmt.Sprintf("startup packet is longer than %d bytes", wire.MaxStartup)).Because(err)
+		default: // no length under 16 MiB: HTTP, or anything else that is not ours
+			return violation.Because(err)
+		}
+	default:
+		return l.lost(err)
+	}
+}
+
+// cancel hands a CancelRequest on. It is never answered, served or not.
+func (l *login) cancel(body []byte) error {
+	key, err := wire.ParseCancelRequest(body)
+	if err != nil {
+		return &abandoned{cause: err}
+	}
+	key.Secret = bytes.Clone(key.Secret)
+	l.door.cancel(key)
+	return &abandoned{cause: errCancelServed, quiet: true}
+}
+
+// answerSSL answers an SSLRequest and, when the listener has TLS, does the
+// handshake. A failed handshake ends the connection with TLS's own alert: a
+// protocol message would be noise to the peer.
+//
+// Bytes that came along with the request were not encrypted and may have been
+// put there by somebody in between, to be taken for the client's once TLS is up
+// (CVE-2021-23214). The request is then answered with the error itself.
+func (l *login) answerSSL() error {
+	if len(l.reader.Buffered()) > 0 {
+		return unencryptedAfter("SSL request")
+	}
+	if l.listener.tls == nil {
+		return l.write([]byte{'N'})
+	}
+	if err := l.write([]byte{'S'}); err != nil {
+		return err
+	}
+	conn := tls.Server(l.transport, l.listener.tls)
+	if err := conn.Handshake(); err != nil { // under the login's deadline
+		return &abandoned{cause: fmt.Errorf("TLS handshake: %w", err)}
+	}
+	l.tls, l.conn = conn, conn
+	l.reader.Reset(conn)
+	return nil
+}
+
+func unencryptedAfter(request string) error {
+	return fault.New(fault.Client, sqlstate.ProtocolViolation, "received unencrypted data after "+request).
+		WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
+}
+
+// takeStartup takes the StartupMessage.
+func (l *login) takeStartup(version uint32, body []byte) error {
+	if version>>16 != wire.Version30>>16 {
+		return fault.New(fault.Client, sqlstate.FeatureNotSupported,
+			fmt.Sprintf("unsupported frontend protocol %s: server supports 3.0 to 3.2", wire.VersionString(version)))
+	}
+	s, err := wire.ParseStartup(body)
+	if err != nil {
+		return fault.New(fault.Client, sqlstate.ProtocolViolation, err.Error())
+	}
+	l.startup = s
+	l.user, l.database = s.Get("user"), s.Get("database")
+	if l.database == "" {
+		l.database = l.user
+	}
+	l.negotiateVersion()
+	return l.admissible()
+}
+
+// negotiateVersion settles the version in force. A client that asks for a newer
+// minor version, or for protocol extensions, is told what it gets: the version in
+// force, and that none of its extensions is known. Version 3.1 never existed; a
+// client that asks for it gets 3.0 without a word, which is what PostgreSQL 18's
+// silence amounts to.
+func (l *login) negotiateVersion() {
+	asked := l.startup.Version
+	l.startup.Version = wire.Version30
+	if asked >= wire.Version32 {
+		l.startup.Version = wire.Version32
+	}
+	unknown := l.startup.Extensions()
+	if asked > wire.Version32 || len(unknown) > 0 {
+		l.pending = wire.AppendNegotiateProtocolVersion(l.pending, l.startup.Version, unknown)
+	}
+}
+
+// admissible refuses what needs no knowledge of who it is.
+func (l *login) admissible() error {
+	replication := l.startup.Get("replication")
+	switch {
+	case l.listener.conf.TLS.Mode == config.ListenTLSRequire && l.tls == nil:
+		return fault.New(fault.Policy, sqlstate.InvalidAuthorization, "TLS is required to log in here").
+			WithHint("Connect with sslmode=require or stricter.")
+	case l.door.closed():
+		return faultDraining()
+	case l.seat.spare:
+		return fault.New(fault.Gateway, sqlstate.TooManyConnections, "sorry, too many clients already")
+	case l.user == "":
+		return fault.New(fault.Client, sqlstate.InvalidAuthorization, "no PostgreSQL user name specified in startup packet")
+	case !goodName(l.user):
+		return fault.New(fault.Client, sqlstate.InvalidAuthorization, "invalid user name in startup packet").
+			WithDetail(nameRule)
+	case !goodName(l.database):
+		return fault.New(fault.Client, sqlstate.InvalidCatalogName, "invalid database name in startup packet").
+			WithDetail(nameRule)
+	case replication != "" && !isFalse(replication):
+		return fault.New(fault.Client, sqlstate.FeatureNotSupported, "replication connections are not supported yet")
+	}
+	return nil
+}
+
+const nameRule = "A name is at most 63 bytes of UTF-8 without control characters."
+
+// goodName reports whether a name may be looked up, logged and quoted in an
+// error. PostgreSQL cuts longer names off instead; here the cut name would be one
+// that the client did not ask for.
+func goodName(s string) bool {
+	return len(s) <= maxName && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+}
+
+// isFalse reports whether PostgreSQL reads the text as a boolean false: 0, or a
+// prefix of "false", "no" or "off", except "o", which might be "on".
+func isFalse(s string) bool {
+	s = strings.ToLower(s)
+	return s == "0" || s != "o" && (strings.HasPrefix("false", s) || strings.HasPrefix("no", s) || strings.HasPrefix("off", s))
+}
