@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
+
+	"pggateway/secret"
+	"pggateway/upstream/bastion"
+)
+
+func newPubkey(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "pubkey",
+		Short: "Print the authorized_keys line of the gateway's SSH identity",
+		Long: `Print the authorized_keys line of ssh.identity. A bastion's owner puts it into the
+tunnel user's ~/.ssh/authorized_keys, best with the restrictions shown by
+'gateway egress', so that the key can do nothing but reach the database.`,
+		Example: "  gateway pubkey -c gateway.yaml",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			if conf.SSH.Identity.IsZero() {
+				return fmt.Errorf("%s has no ssh.identity: add it, then make the key with 'gateway keygen'", o.file)
+			}
+			signer, err := bastion.ReadIdentity(cmd.Context(), secret.NewResolver(os.Getenv, os.ReadFile), conf.SSH.Identity)
+			if err != nil {
+				return wrong(fmt.Errorf("ssh.identity: %w", err))
+			}
+			return say(cmd, authorizedKey(signer.PublicKey())+"\n")
+		},
+	}
+}
+
+// authorizedKey is the line for an authorized_keys file.
+func authorizedKey(key ssh.PublicKey) string {
+	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(key)), "\n") + " gateway"
+}
