@@ -13,16 +13,23 @@ import (
 	"pggateway/wire"
 )
 
-// fill writes frames until nobody takes them any more, and returns how many
-// bytes went out. It fails when more than limit do.
-func (e *end) fill(frame []byte, limit int) int {
+// fill writes frames until nobody takes them any more and full says that this
+// is why (a pause alone may be a busy machine), and returns how many bytes went
+// out. It fails when more than limit do.
+func (e *end) fill(frame []byte, limit int, full func() bool) int {
 	e.t.Helper()
 	many := bytes.Repeat(frame, 1+(64<<10)/len(frame))
-	for sent := 0; ; {
+	for sent, waited := 0, time.Now(); ; {
 		_ = e.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		n, err := e.Write(many)
+		n, err := e.Write(many[sent%len(frame):])
 		if sent += n; errors.Is(err, os.ErrDeadlineExceeded) {
-			return sent
+			if full() {
+				return sent
+			}
+			if time.Since(waited) > patience {
+				e.t.Fatalf("%d bytes were taken, no more are, and nothing is held", sent)
+			}
+			continue
 		}
 		if err != nil {
 			e.t.Fatal(err)
@@ -53,6 +60,10 @@ func (r *rig) held() (clients, servers int) {
 	return clients, servers
 }
 
+func (r *rig) holdsForClient() bool { c, _ := r.held(); return c > 0 }
+
+func (r *rig) holdsForServer() bool { _, s := r.held(); return s > 0 }
+
 // other has another client served, on the same loop.
 func (r *rig) other(query string) {
 	r.t.Helper()
@@ -75,7 +86,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	s := r.server()
 	s.want(frames(t, "Q(a)", true))
 	row := frames(t, "D(0123456789)", false)
-	sent := s.fill(row, socketBytes)
+	sent := s.fill(row, socketBytes, r.holdsForClient)
 	if c, _ := r.held(); c == 0 || c > heldBytes {
 		t.Errorf("%d bytes are held for the client, want some and at most %d", c, heldBytes)
 	}
@@ -105,7 +116,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	s.put(frames(t, "G", false))
 	a.want(frames(t, "G", false))
 	row := frames(t, "d(0123456789)", true)
-	sent := a.fill(row, socketBytes)
+	sent := a.fill(row, socketBytes, r.holdsForServer)
 	if _, b := r.held(); b == 0 || b > heldBytes {
 		t.Errorf("%d bytes are held for the server, want some and at most %d", b, heldBytes)
 	}
@@ -136,7 +147,7 @@ func TestClientThatOnlyWrites(t *testing.T) {
 		r := newRig(t, nil)
 		a := r.admit(wire.Version30, nil)
 		a.greeted()
-		a.fill(frames(t, "S", true), socketBytes)
+		a.fill(frames(t, "S", true), socketBytes, r.holdsForClient)
 		if c, _ := r.held(); c == 0 || c > heldBytes {
 			t.Errorf("%d bytes are held for the client, want some and at most %d", c, heldBytes)
 		}
@@ -189,8 +200,8 @@ func TestClientBreaksUnderPressure(t *testing.T) {
 	s := r.server()
 	s.want(frames(t, "Q(a)", true))
 	row := frames(t, "D(0123456789)", false)
-	sent := s.fill(row, socketBytes)
-	a.fill(frames(t, "Q(0123456789)", true), socketBytes)
+	sent := s.fill(row, socketBytes, r.holdsForClient)
+	a.fill(frames(t, "Q(0123456789)", true), socketBytes, r.holdsForClient)
 	a.reset()
 	_ = s.SetWriteDeadline(time.Time{})
 	go func() {
