@@ -1,6 +1,6 @@
 // Package scram is SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL speaks it
-// (documentation, "SCRAM-SHA-256 Authentication"), without channel binding: what
-// a writer has to prove to the gateway, and what the gateway proves to an upstream.
+// (documentation, "SCRAM-SHA-256 Authentication"), with and without channel binding:
+// what a writer has to prove to the gateway, and what the gateway proves to an upstream.
 //
 // The exchange itself is github.com/xdg-go/scram's. This package adds what that
 // library leaves to its user: PostgreSQL's spelling of a verifier, mock
@@ -14,7 +14,7 @@
 // not know whose exchange it is or how its messages are framed.
 package scram
 
-// Mechanism is the name of the only mechanism.
+// Mechanism is the name of the mechanism without channel binding.
 const Mechanism = "SCRAM-SHA-256"
 
 // DefaultIterations is PostgreSQL's scram_iterations, and what a mock verifier shows.

@@ -14,22 +14,34 @@ func FuzzServer(f *testing.F) {
 	f.Add("y,,n=,r=abc", "c=eSws,r=abcS,p=AAAA")
 	f.Add("p=tls-unique,,n=,r=abc", "")
 	f.Add("n,a=b=2C,n==3D,r=abc,x=y", "c=biws,r=abcS,x=y,p=")
+	f.Add("p=tls-server-end-point,,n=,r=abc", "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsZW5kcG9pbnQ=,r=abcS,p=AAAA")
 	v := verifier(f, "a password nobody guesses", []byte("sixteen bytes of"))
 	f.Fuzz(func(t *testing.T, first, final string) {
-		s := newServer(v, sha256.New, func() string { return "S" })
-		reply, done, err := s.Step(first)
-		if done {
-			t.Fatal("done after one message")
+		servers := []*Server{
+			newServer(v, sha256.New, func() string { return "S" }),
+			newBoundServer(v, testBinding("endpoint"), false, sha256.New, func() string { return "S" }),
+			newBoundServer(v, testBinding("endpoint"), true, sha256.New, func() string { return "S" }),
 		}
-		if err == nil {
-			if len(reply) > maxClientMessage+64 || !strings.HasSuffix(reply, ",i=4096") || strings.Count(reply, ",") != 2 {
-				t.Fatalf("server-first %q", reply)
-			}
-		}
-		if reply, done, err = s.Step(final); done || err == nil {
-			t.Fatalf("let in with %q: %q", final, reply)
+		for _, s := range servers {
+			hostile(t, s, first, final)
 		}
 	})
+}
+
+func hostile(t *testing.T, s *Server, first, final string) {
+	t.Helper()
+	reply, done, err := s.Step(first)
+	if done {
+		t.Fatal("done after one message")
+	}
+	if err == nil {
+		if len(reply) > maxClientMessage+64 || !strings.HasSuffix(reply, ",i=4096") || strings.Count(reply, ",") != 2 {
+			t.Fatalf("server-first %q", reply)
+		}
+	}
+	if reply, done, err = s.Step(final); done || err == nil {
+		t.Fatalf("let in with %q: %q", final, reply)
+	}
 }
 
 // iterations finds counts of five digits and more.

@@ -18,16 +18,29 @@ var ErrProof = errors.New("the proof is wrong")
 type Server struct {
 	exchange *scram.ServerConversation
 	mock     bool
+	offered  bool // MechanismPlus was
+	plus     bool // and the client selected it
 	steps    int
 	err      error // why it is over
 }
 
 var errOver = errors.New("the exchange is over")
 
-// NewServer begins an exchange in which a client has to satisfy v.
+// NewServer begins an exchange in which a client has to satisfy v, where only
+// Mechanism was offered.
 func NewServer(v Verifier) *Server { return newServer(v, scram.SHA256, rand.Text) }
 
+// NewBoundServer begins an exchange on a connection that has a binding, where
+// MechanismPlus was offered beside Mechanism; plus says that the client selected it.
+func NewBoundServer(v Verifier, b Binding, plus bool) *Server {
+	return newBoundServer(v, b, plus, scram.SHA256, rand.Text)
+}
+
 func newServer(v Verifier, hash scram.HashGeneratorFcn, nonce func() string) *Server {
+	return newBoundServer(v, Binding{}, false, hash, nonce)
+}
+
+func newBoundServer(v Verifier, b Binding, plus bool, hash scram.HashGeneratorFcn, nonce func() string) *Server {
 	lookup := func(string) (scram.StoredCredentials, error) { // whatever name the client sent
 		return scram.StoredCredentials{
 			KeyFactors: scram.KeyFactors{Salt: string(v.salt), Iters: v.iterations},
@@ -42,14 +55,17 @@ func newServer(v Verifier, hash scram.HashGeneratorFcn, nonce func() string) *Se
 	if err != nil {
 		return &Server{err: err}
 	}
-	return &Server{exchange: s.WithNonceGenerator(nonce).NewConversation(), mock: v.mock}
+	return &Server{
+		exchange: s.WithNonceGenerator(nonce).NewConversationWithChannelBinding(b.channel),
+		mock:     v.mock, offered: !b.IsZero(), plus: plus,
+	}
 }
 
 // Step takes the client's next message and returns the server's: server-first
 // after the first, server-final with done after the second when the proof is right.
-// A message has at most 1024 bytes. Channel binding ("p=") and an authorization
-// identity are refused; "y" is taken, since no PLUS mechanism is offered. After an
-// error or done, each further call is an error.
+// A message has at most 1024 bytes. An authorization identity is refused, and a
+// channel-binding flag that does not go with the mechanisms offered and selected
+// (see flag). After an error or done, each further call is an error.
 func (s *Server) Step(msg string) (reply string, done bool, err error) {
 	if s.err != nil {
 		return "", false, s.err
@@ -70,11 +86,18 @@ func (s *Server) step(msg string) (string, error) {
 	if len(msg) > maxClientMessage {
 		return "", fmt.Errorf("the client's message is longer than %d bytes", maxClientMessage)
 	}
+	if s.steps == 0 {
+		if err := s.flag(msg); err != nil {
+			return "", err
+		}
+	}
 	reply, err := s.exchange.Step(msg)
 	if s.steps == 0 {
 		return s.first(reply, err)
 	}
 	switch {
+	case err != nil && reply == scram.ErrChannelBindingsDontMatch && s.plus:
+		return "", ErrBinding
 	case err != nil && reply == scram.ErrInvalidProof, err == nil && s.mock:
 		return "", ErrProof
 	case err != nil:
