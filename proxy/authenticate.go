@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -79,19 +80,26 @@ func (s *identities) find(user string) (id *identity, v scram.Verifier) {
 }
 
 // authenticate is the SCRAM-SHA-256 exchange (protocol chapter, "SCRAM-SHA-256
-// Authentication"). It returns who the client proved to be and the server's final
-// message, which is not sent yet. An unknown writer and a wrong password take the
-// same steps and get the same answers.
+// Authentication"), over TLS with or without channel binding as the client chooses.
+// It returns who the client proved to be and the server's final message, which is
+// not sent yet. An unknown writer and a wrong password take the same steps and get
+// the same answers.
 func (l *login) authenticate() (id *identity, final string, err error) {
 	id, verifier := l.door.identities.find(l.user)
-	if err := l.write(wire.AppendAuthenticationSASL(nil, scram.Mechanism)); err != nil {
+	var point scram.Binding
+	mechanisms := []string{scram.Mechanism}
+	if l.tls != nil && !l.listener.point.IsZero() {
+		point = l.listener.point
+		mechanisms = []string{scram.MechanismPlus, scram.Mechanism}
+	}
+	if err := l.write(wire.AppendAuthenticationSASL(nil, mechanisms...)); err != nil {
 		return nil, "", err
 	}
-	input, err := l.saslInitial()
+	mechanism, input, err := l.saslInitial(mechanisms)
 	if err != nil {
 		return nil, "", err
 	}
-	exchange := scram.NewServer(verifier)
+	exchange := scram.NewBoundServer(verifier, point, mechanism == scram.MechanismPlus)
 	for {
 		reply, done, err := exchange.Step(input)
 		switch {
@@ -101,7 +109,7 @@ func (l *login) authenticate() (id *identity, final string, err error) {
 			}
 			return nil, "", l.badProof(err)
 		case err != nil:
-			return nil, "", fault.New(fault.Client, sqlstate.ProtocolViolation, "malformed SCRAM message").Because(err)
+			return nil, "", badSCRAM(err)
 		}
 		if done {
 			if id == nil {
@@ -118,26 +126,43 @@ func (l *login) authenticate() (id *identity, final string, err error) {
 	}
 }
 
-// saslInitial reads a SASLInitialResponse. A client may leave out its data and
-// wait for an empty challenge to send it.
-func (l *login) saslInitial() (string, error) {
+// badSCRAM is the answer to a SCRAM message that is wrong but for its proof, in
+// PostgreSQL's words.
+func badSCRAM(err error) *fault.Fault {
+	switch {
+	case errors.Is(err, scram.ErrDowngrade):
+		return fault.New(fault.Client, sqlstate.InvalidAuthorization, "SCRAM channel binding negotiation error").
+			WithDetail("The client supports SCRAM channel binding but thinks the server does not.  However, this server does support channel binding.").
+			Because(err)
+	case errors.Is(err, scram.ErrBinding):
+		return fault.New(fault.Client, sqlstate.InvalidAuthorization, "SCRAM channel binding check failed").Because(err)
+	default:
+		return fault.New(fault.Client, sqlstate.ProtocolViolation, "malformed SCRAM message").Because(err)
+	}
+}
+
+// saslInitial reads a SASLInitialResponse: which of the mechanisms the client
+// chose, and its first message. A client may leave that out and wait for an empty
+// challenge to send it.
+func (l *login) saslInitial(offered []string) (mechanism, first string, err error) {
 	body, err := l.saslMessage()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	name, data, ok := wire.ParseSASLInitial(body)
+	mechanism, data, ok := wire.ParseSASLInitial(body)
 	switch {
 	case !ok:
-		return "", fault.New(fault.Client, sqlstate.ProtocolViolation, "malformed SASLInitialResponse message")
-	case name != scram.Mechanism:
-		return "", fault.New(fault.Client, sqlstate.ProtocolViolation, "client selected an invalid SASL authentication mechanism")
+		return "", "", fault.New(fault.Client, sqlstate.ProtocolViolation, "malformed SASLInitialResponse message")
+	case !slices.Contains(offered, mechanism):
+		return "", "", fault.New(fault.Client, sqlstate.ProtocolViolation, "client selected an invalid SASL authentication mechanism")
 	case data != nil:
-		return string(data), nil
+		return mechanism, string(data), nil
 	}
 	if err := l.write(wire.AppendAuthenticationSASLContinue(nil, "")); err != nil {
-		return "", err
+		return "", "", err
 	}
-	return l.saslResponse()
+	first, err = l.saslResponse()
+	return mechanism, first, err
 }
 
 func (l *login) saslResponse() (string, error) {

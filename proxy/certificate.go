@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"pggateway/config"
+	"pggateway/scram"
 )
 
 // alpn is PostgreSQL's registered protocol name. A client that offers only other
@@ -59,6 +60,18 @@ func warnExpired(log *zap.Logger, address string, c *tls.Config, now time.Time) 
 		log.Warn("the listener's certificate is not valid now", zap.String("listen", address),
 			zap.Time("not_before", leaf.NotBefore), zap.Time("not_after", leaf.NotAfter))
 	}
+}
+
+// endPoint is what SCRAM exchanges on the listener's TLS connections are bound to.
+// A certificate that has no such thing costs clients nothing but that protection,
+// and those that insist on it the login; the log says so.
+func endPoint(log *zap.Logger, address string, c *tls.Config) scram.Binding {
+	b, err := scram.ServerEndPoint(c.Certificates[0].Leaf)
+	if err != nil {
+		log.Warn("the listener's certificate allows no channel binding: clients with channel_binding=require cannot log in",
+			zap.String("listen", address), zap.Error(err))
+	}
+	return b
 }
 
 // mockSeed is the secret that mock verifiers are made from. The salts of unknown

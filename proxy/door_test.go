@@ -126,12 +126,20 @@ type testDoor struct {
 
 func openDoor(t testing.TB, conf *config.Config) *testDoor {
 	t.Helper()
+	crt, key := selfSigned(t, time.Now().Add(24*time.Hour))
+	return openDoorWith(t, conf, fakeSecrets{"env:CRT": crt, "env:KEY": key})
+}
+
+// openDoorWith takes the listeners' certificate, and whatever else the
+// configuration refers to beside the usual passwords.
+func openDoorWith(t testing.TB, conf *config.Config, s fakeSecrets) *testDoor {
+	t.Helper()
+	s["env:PW"], s["env:VERIFIER"] = password, verifier
 	core, logs := observer.New(zapcore.DebugLevel)
 	td := &testDoor{logs: logs, cancels: make(chan wire.CancelKey, 8), clients: make(chan *client, 1024)}
-	crt, key := selfSigned(t, time.Now().Add(24*time.Hour))
 	d, err := newDoor(t.Context(), doorParts{
 		config:  conf,
-		secrets: fakeSecrets{"env:CRT": crt, "env:KEY": key, "env:PW": password, "env:VERIFIER": verifier},
+		secrets: s,
 		log:     zap.New(core),
 		now:     time.Now,
 		admit:   td.admit,

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"pggateway/config"
+	"pggateway/scram"
 )
 
 // keepalive finds dead clients and keeps quiet ones known to NAT devices and
@@ -31,8 +32,9 @@ const (
 type listener struct {
 	door   *door
 	conf   config.Listen
-	tls    *tls.Config  // nil: SSLRequest is answered N
-	socket net.Listener // nil until open
+	tls    *tls.Config   // nil: SSLRequest is answered N
+	point  scram.Binding // of connections over TLS; zero where the certificate has none
+	socket net.Listener  // nil until open
 }
 
 func newListener(ctx context.Context, d *door, l config.Listen) (*listener, error) {
@@ -46,10 +48,12 @@ func newListener(ctx context.Context, d *door, l config.Listen) (*listener, erro
 	if err != nil {
 		return nil, err
 	}
+	made := &listener{door: d, conf: l, tls: cert}
 	if cert != nil {
 		warnExpired(d.log, l.Address, cert, d.now())
+		made.point = endPoint(d.log, l.Address, cert)
 	}
-	return &listener{door: d, conf: l, tls: cert}, nil
+	return made, nil
 }
 
 // open binds the address. Go sets TCP_NODELAY on what is accepted. An address

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,10 +19,6 @@ import (
 // NAMEDATALEN - 1.
 const maxName = 63
 
-// tlsHandshakeRecord is the first byte of a TLS connection, and of no startup
-// packet: it would be one of hundreds of megabytes.
-const tlsHandshakeRecord = 0x16
-
 // errCancelServed ends a connection that brought a cancel request.
 var errCancelServed = errors.New("cancel request served")
 
@@ -33,23 +28,29 @@ var errCancelServed = errors.New("cancel request served")
 // checks what can be checked before the client has proved who it is. Nothing
 // that it answers depends on the configured writers or upstreams.
 //
-// TLS and GSSAPI encryption may each be asked for once, in either order, and
-// neither after TLS was granted; a request out of order is taken for a protocol
-// version nobody knows. All this is as in PostgreSQL 18.
+// A client may begin with TLS at once. Otherwise TLS and GSSAPI encryption may each
+// be asked for once, in either order, and neither after TLS was granted; a request
+// out of order is taken for a protocol version nobody knows. All this is as in
+// PostgreSQL 18.
 func (l *login) negotiate() error {
 	sslDone, gssDone := false, false
-	for {
+	for first := true; ; first = false {
 		code, body, err := l.reader.Startup()
 		switch {
+		case err != nil && first && l.beganTLS(err):
+			if err := l.directTLS(); err != nil {
+				return err
+			}
 		case err != nil:
 			return l.badStartup(err)
 		case code == wire.CancelRequestCode:
 			return l.cancel(body)
 		case code == wire.SSLRequestCode && !sslDone:
+			before := l.tls
 			if err := l.answerSSL(); err != nil {
 				return err
 			}
-			sslDone, gssDone = true, gssDone || l.tls != nil
+			sslDone, gssDone = true, gssDone || l.tls != before
 		case code == wire.GSSENCRequestCode && !gssDone:
 			if len(l.reader.Buffered()) > 0 {
 				return unencryptedAfter("GSSAPI encryption request")
@@ -79,7 +80,7 @@ func (l *login) badStartup(err error) error {
 	case errors.Is(err, wire.ErrTooLong):
 		switch first := l.reader.Buffered()[0]; first {
 		case tlsHandshakeRecord:
-			return &abandoned{cause: errors.New("TLS without a preceding SSLRequest")}
+			return &abandoned{cause: errors.New("TLS where a startup packet must be")}
 		case 0:
 			return fault.New(fault.Client, sqlstate.ProgramLimitExceeded,
 				fmt.Sprintf("startup packet is longer than %d bytes", wire.MaxStartup)).Because(err)
@@ -100,37 +101,6 @@ func (l *login) cancel(body []byte) error {
 	key.Secret = bytes.Clone(key.Secret)
 	l.door.cancel(key)
 	return &abandoned{cause: errCancelServed, quiet: true}
-}
-
-// answerSSL answers an SSLRequest and, when the listener has TLS, does the
-// handshake. A failed handshake ends the connection with TLS's own alert: a
-// protocol message would be noise to the peer.
-//
-// Bytes that came along with the request were not encrypted and may have been
-// put there by somebody in between, to be taken for the client's once TLS is up
-// (CVE-2021-23214). The request is then answered with the error itself.
-func (l *login) answerSSL() error {
-	if len(l.reader.Buffered()) > 0 {
-		return unencryptedAfter("SSL request")
-	}
-	if l.listener.tls == nil {
-		return l.write([]byte{'N'})
-	}
-	if err := l.write([]byte{'S'}); err != nil {
-		return err
-	}
-	conn := tls.Server(l.transport, l.listener.tls)
-	if err := conn.Handshake(); err != nil { // under the login's deadline
-		return &abandoned{cause: fmt.Errorf("TLS handshake: %w", err)}
-	}
-	l.tls, l.conn = conn, conn
-	l.reader.Reset(conn)
-	return nil
-}
-
-func unencryptedAfter(request string) error {
-	return fault.New(fault.Client, sqlstate.ProtocolViolation, "received unencrypted data after "+request).
-		WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
 }
 
 // takeStartup takes the StartupMessage.

@@ -206,12 +206,6 @@ func TestUnanswered(t *testing.T) {
 		_ = p.conn.(*net.TCPConn).CloseWrite()
 		p.closed()
 	})
-	t.Run("TLS without SSLRequest", func(t *testing.T) {
-		p := td.dial(t, allow)
-		if err := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
-			t.Error("a handshake nobody asked for succeeded")
-		}
-	})
 	t.Run("no TLS after S", func(t *testing.T) {
 		p := td.dial(t, allow)
 		p.send(sslRequest)
