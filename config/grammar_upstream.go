@@ -95,7 +95,10 @@ func loginShape() *mapping[Login] {
 			want("iam", optional[IAM]{iamShape()}, func(l *Login) **IAM { return &l.IAM },
 				"AWS IAM database authentication; needs verified TLS. `{}` stands for the region in the host name and the gateway's own credentials."),
 			want("cert", onlyTrue(), func(l *Login) *bool { return &l.Cert },
-				"The certificate of `tls.cert` proves the role."),
+				"The certificate of `tls.cert` proves the role, to a server that asks for one."),
+			want("require_auth", choice(RequireSCRAM, RequireBinding), func(l *Login) *RequireAuth { return &l.RequireAuth },
+				"The least that the server must ask of the password: `scram-sha-256`, or `scram-sha-256-plus`, which only works where nobody sits in between. "+
+					"A server that asks for less gets nothing.").orNote("`scram-sha-256` over TLS that is not verified; MD5 or no password at all in plaintext; anything where TLS is verified"),
 		},
 	}
 }

@@ -106,6 +106,14 @@ func (d *decoder) checkLogin(at place, u *Upstream, l *Login) {
 			}
 		}
 	}
+	if path := at.key("require_auth").path; d.written(path) {
+		switch {
+		case !d.written(at.key("password").path):
+			d.at(path, "found without password, which it is about")
+		case l.RequireAuth == RequireBinding && u.TLS.Mode == TLSDisable:
+			d.at(path, "found scram-sha-256-plus with tls.mode disable; it binds the login to a TLS connection")
+		}
+	}
 	if l.Cert && u.TLS.Cert.IsZero() {
 		d.at(at.key("cert").path, "found without tls.cert and tls.key, the certificate that would prove the role")
 	}

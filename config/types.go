@@ -166,7 +166,19 @@ type Login struct {
 	Password Secret
 	IAM      *IAM
 	Cert     bool // the certificate of UpstreamTLS proves it
+
+	RequireAuth RequireAuth // of a password; empty: what the TLS mode demands
 }
+
+// RequireAuth is the least that a server must ask of a password (libpq's
+// require_auth and channel_binding).
+type RequireAuth string
+
+// The values of upstreams.*.login.require_auth.
+const (
+	RequireSCRAM   RequireAuth = "scram-sha-256"
+	RequireBinding RequireAuth = "scram-sha-256-plus"
+)
 
 // IAM asks for AWS IAM database authentication.
 type IAM struct {

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"pggateway/upstream"
 	"pggateway/wire"
 )
 
@@ -108,11 +110,24 @@ func (b *backend) cancel() {
 // to it failed.
 func (b *backend) cancelled(err error) {
 	b.cancels--
-	if err != nil {
+	switch {
+	case errors.Is(err, upstream.ErrNoCancel):
+		b.host.noCancel()
+	case err != nil:
 		b.host.log.Warn("cancel request failed", zap.Error(err))
 	}
 	if b.cancels == 0 && b.parked {
 		b.parked = false
 		b.host.pool.Release(b.slot)
 	}
+}
+
+// noCancel notes, once for each pool, that a server takes no cancel requests. The
+// client's has no effect then, as one that comes too late.
+func (h *host) noCancel() {
+	if h.cancelless {
+		return
+	}
+	h.cancelless = true
+	h.log.Warn("the upstream takes no cancel requests: its servers give no key for them (RDS Proxy does not); those of clients have no effect")
 }

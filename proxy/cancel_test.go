@@ -166,3 +166,36 @@ func TestCancelOutlivesItsServer(t *testing.T) {
 	r.server().want(frames(t, "Q(b)", true))
 	r.counts("one busy", func(c poolCounts) bool { return c.Busy == 1 && c.Idle == 0 })
 }
+
+// TestNoCancel: a server without a key is not connected to for a cancel request,
+// which is told to the log once; the statement goes on, and a client that waits for
+// a server is cancelled all the same.
+func TestNoCancel(t *testing.T) {
+	r := newRig(t, nil) // its servers give no key
+	a, b := r.admit(wire.Version30, nil), r.admit(wire.Version30, nil)
+	a.greeted()
+	b.greeted()
+	s := r.server()
+	warnings := func() int { return r.logs.FilterMessageSnippet("takes no cancel requests").Len() }
+	for range 3 {
+		a.put(frames(t, "Q(a)", true))
+		s.want(frames(t, "Q(a)", true))
+		r.proxy.keys.serve(a.key)
+		b.put(frames(t, "Q(b)", true))
+		r.counts("one waiting", func(c poolCounts) bool { return c.Waiting == 1 })
+		r.proxy.keys.serve(b.key)
+		b.wantError("ERROR", "57014")
+		b.want(frames(t, "Z", false))
+		s.put(frames(t, "C Z", false))
+		a.want(frames(t, "C Z", false))
+	}
+	r.counts("idle", func(c poolCounts) bool { return c.Idle == 1 && c.Busy == 0 })
+	if n := warnings(); n != 1 {
+		t.Errorf("%d warnings, want 1", n)
+	}
+	select {
+	case <-r.servers:
+		t.Error("a connection was opened")
+	default:
+	}
+}

@@ -49,6 +49,7 @@ type host struct {
 
 	ownTimeout time.Duration // ownTimeout, but in tests
 	closing    bool
+	cancelless bool // that servers take no cancel requests has been logged
 	scratch    [16]byte
 }
 

@@ -19,12 +19,34 @@ type Client struct {
 	err      error // why it is over
 }
 
-// NewClient begins an exchange. PostgreSQL ignores the user, and libpq sends "".
+// Mechanism is the one that a client has to choose whose connection has this
+// binding, when the server offers MechanismPlus beside Mechanism, or does not.
+func (b Binding) Mechanism(offered bool) string {
+	if offered && !b.IsZero() {
+		return MechanismPlus
+	}
+	return Mechanism
+}
+
+// NewClient begins an exchange without channel binding. PostgreSQL ignores the
+// user, and libpq sends "".
 func NewClient(user, password string) (*Client, error) {
 	return newClient(user, password, rand.Text())
 }
 
+// NewBoundClient begins an exchange by b.Mechanism(offered). Where the client could
+// bind the exchange and the server does not offer it, the client says so under its
+// proof ("y"): a server that did offer it then knows that somebody in between took
+// the offer away, and ends the exchange.
+func NewBoundClient(user, password string, b Binding, offered bool) (*Client, error) {
+	return newBoundClient(user, password, b, offered, rand.Text())
+}
+
 func newClient(user, password, nonce string) (*Client, error) {
+	return newBoundClient(user, password, Binding{}, false, nonce)
+}
+
+func newBoundClient(user, password string, b Binding, offered bool, nonce string) (*Client, error) {
 	if password == "" {
 		return nil, errors.New("the password is empty")
 	}
@@ -33,7 +55,14 @@ func newClient(user, password, nonce string) (*Client, error) {
 		return nil, fmt.Errorf("begin a SCRAM exchange: %w", err)
 	}
 	c.WithMinIterations(MinIterations).WithNonceGenerator(func() string { return nonce })
-	return &Client{exchange: c.NewConversation(), nonce: nonce}, nil
+	exchange := c.NewConversation()
+	switch {
+	case b.Mechanism(offered) == MechanismPlus:
+		exchange = c.NewConversationWithChannelBinding(b.channel)
+	case !b.IsZero():
+		exchange = c.NewConversationAdvertisingChannelBinding()
+	}
+	return &Client{exchange: exchange, nonce: nonce}, nil
 }
 
 // Step takes the server's next message, "" before its first, and returns the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pggateway/netloop"
+	"pggateway/scram"
 	"pggateway/upstream/login"
 	"pggateway/wire"
 )
@@ -76,7 +77,7 @@ func (t *Target) reach(ctx context.Context, addresses []netip.Addr) (net.Conn, *
 }
 
 // login logs in. token is the one that was sent, if one was.
-func (t *Target) login(ctx context.Context, c *Conn) (token string, e *Error) {
+func (t *Target) login(ctx context.Context, c *Conn, version uint32) (token string, e *Error) {
 	stream := c.stream()
 	reader := wire.NewReader(stream)
 	p := login.Params{
@@ -84,8 +85,14 @@ func (t *Target) login(ctx context.Context, c *Conn) (token string, e *Error) {
 		Database:    t.database,
 		Options:     []wire.Parameter{{Name: "application_name", Value: applicationName}},
 		Credential:  t.method,
+		Require:     t.require,
 		TLS:         c.TLS != nil,
 		TLSVerified: c.TLS != nil && t.tls.verified,
+		Version:     version,
+	}
+	if c.TLS != nil {
+		// Without one, as for Ed25519, SCRAM goes without channel binding.
+		p.Binding, _ = scram.ServerEndPoint(c.TLS.ConnectionState().PeerCertificates[0])
 	}
 	switch t.method {
 	case login.Password:

@@ -28,6 +28,8 @@ type security struct {
 	verified bool   // whoever passes is the server that was meant; see newSecurity
 	roots    string // where they come from, for people
 	config   *tls.Config
+	own      *tls.Certificate // shown to servers that ask for one; nil: none
+	mustAsk  bool             // the login is proved by it, so a server that does not ask is refused
 }
 
 // newSecurity reads an upstream's TLS settings; nil means plaintext.
@@ -52,13 +54,14 @@ func newSecurity(ctx context.Context, secrets *secret.Resolver, u *config.Upstre
 		config: &tls.Config{
 			ServerName: strings.TrimSuffix(name, "."),
 			MinVersion: tls.VersionTLS12,
+			// As libpq since PostgreSQL 17, with SSLRequest, too: who redirects us to a
+			// server of another protocol that has the same certificate gets no further
+			// (ALPACA). Servers that know no ALPN select nothing.
+			NextProtos: []string{alpn},
 			Time:       now,
 			// A COPY is sent in full records from the first byte on.
 			DynamicRecordSizingDisabled: true,
 		},
-	}
-	if s.direct {
-		s.config.NextProtos = []string{alpn}
 	}
 	if s.mode != config.TLSRequire {
 		if err := s.readRoots(ctx, secrets, &u.TLS); err != nil {
@@ -92,7 +95,7 @@ func newSecurity(ctx context.Context, secrets *secret.Resolver, u *config.Upstre
 	if err != nil {
 		return nil, fmt.Errorf("cert %s and key %s: %w", u.TLS.Cert, u.TLS.Key, err)
 	}
-	s.config.Certificates = []tls.Certificate{pair}
+	s.own = &pair
 	return s, nil
 }
 
@@ -142,6 +145,7 @@ var (
 	errNoTLS    = errors.New("the server answered SSLRequest with N: it does not take TLS")
 	errNotAsked = errors.New("the server answered SSLRequest with something other than S and N")
 	errNoALPN   = errors.New("the server took direct TLS without the protocol postgresql: it does not know direct negotiation")
+	errNoAsking = errors.New("the server did not ask for the certificate (tls.cert) that proves the login")
 )
 
 // start begins TLS on a fresh connection and completes the handshake. conn's
@@ -152,12 +156,23 @@ func (s *security) start(ctx context.Context, conn net.Conn) (*tls.Conn, error) 
 			return nil, err
 		}
 	}
-	c := tls.Client(conn, s.config)
+	config, asked := s.config, false
+	if s.own != nil {
+		config = config.Clone()
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			return s.own, nil // whatever authorities the server names: it says best itself what it misses
+		}
+	}
+	c := tls.Client(conn, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	if s.direct && c.ConnectionState().NegotiatedProtocol != alpn {
+	switch {
+	case s.direct && c.ConnectionState().NegotiatedProtocol != alpn:
 		return nil, errNoALPN
+	case s.mustAsk && !asked:
+		return nil, errNoAsking
 	}
 	return c, nil
 }
@@ -200,6 +215,8 @@ func (s *security) explain(err error) *Error {
 		return say("The upstream does not answer as a PostgreSQL server with TLS does.", "not TLS")
 	case errors.Is(err, errNoALPN):
 		return &Error{StageTLS, err, "The upstream does not take direct TLS connections."}
+	case errors.Is(err, errNoAsking):
+		return &Error{StageTLS, err, "The upstream does not ask for the gateway's certificate."}
 	case errors.As(err, &name):
 		return say("The upstream's certificate is for another host name.",
 			"the server's certificate is for %s, not for %s (tls.server_name, or host)", namesOf(name.Certificate), name.Host)

@@ -11,6 +11,8 @@ import (
 
 	"pggateway/config"
 	"pggateway/e2e/kit"
+	"pggateway/scram"
+	"pggateway/wire"
 )
 
 // tlsServer answers SSLRequest with TLS as configured, then a login with welcome.
@@ -31,10 +33,38 @@ func serve(k *kit.ScriptConn, c *tls.Config) {
 		return
 	}
 	k.Conn = secure
-	if _, ok := k.Startup(nil); ok {
+	if _, ok := k.Startup(nil); ok && authenticate(k) {
 		k.Welcome()
 		k.Silence()
 	}
+}
+
+// authenticate asks for SCRAM-SHA-256, up to the server's signature.
+func authenticate(k *kit.ScriptConn) bool {
+	text, err := scram.NewVerifier("hunter22", scram.DefaultIterations)
+	if err != nil {
+		return false
+	}
+	v, err := scram.ParseVerifier(text)
+	if err != nil {
+		return false
+	}
+	exchange, r := scram.NewServer(v), wire.NewReader(k.Conn)
+	k.Send(wire.AppendAuthenticationSASL(nil, scram.Mechanism))
+	_, body, err := r.Message(1024)
+	if err != nil {
+		return false
+	}
+	_, first, ok := wire.ParseSASLInitial(body)
+	reply, _, err := exchange.Step(string(first))
+	if !ok || err != nil || !k.Send(wire.AppendAuthenticationSASLContinue(nil, reply)) {
+		return false
+	}
+	if _, body, err = r.Message(1024); err != nil {
+		return false
+	}
+	reply, _, err = exchange.Step(string(body))
+	return err == nil && k.Send(wire.AppendAuthenticationSASLFinal(nil, reply))
 }
 
 func TestTLS(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"pggateway/upstream/dial"
 	"pggateway/upstream/iam"
 	"pggateway/upstream/login"
+	"pggateway/wire"
 )
 
 // Dependencies are what all targets share. Those that may be nil say so.
@@ -71,7 +72,9 @@ type Target struct {
 	database string
 	password config.Secret // of a login by password
 	method   login.Credential
+	require  login.Require
 	token    iam.Key // of a login by IAM
+	versions versions
 }
 
 // NewTarget makes a target of an upstream, a login on it (the upstream's or a
@@ -144,8 +147,15 @@ func (t *Target) credential(u *config.Upstream, l *config.Login) error {
 			return errors.New("cert: no client certificate: set tls.cert and tls.key")
 		}
 		t.method = login.None
+		t.tls.mustAsk = true
 	case !l.Password.IsZero():
 		t.method, t.password = login.Password, l.Password
+		switch l.RequireAuth {
+		case config.RequireSCRAM:
+			t.require = login.RequireSCRAM
+		case config.RequireBinding:
+			t.require = login.RequireBinding
+		}
 	default:
 		return errors.New("none of password, iam and cert is set")
 	}
@@ -175,8 +185,23 @@ func (t *Target) Open(ctx context.Context) (*Conn, error) {
 	return c, nil
 }
 
-// open tries once. token is the one that was sent, if one was.
+// open tries once, or twice with a server that does not take our protocol version.
+// token is the one that was sent, if one was.
 func (t *Target) open(ctx context.Context) (c *Conn, token string, e *Error) {
+	version := t.versions.next()
+	c, token, e = t.try(ctx, version)
+	if !t.versions.heard(version, e) {
+		return c, token, e
+	}
+	refused := e
+	c, token, e = t.try(ctx, wire.Version30)
+	if e == nil || e.Stage == StageLogin && !errors.As(e, new(*login.StartupError)) {
+		t.spoke30(refused)
+	}
+	return c, token, e
+}
+
+func (t *Target) try(ctx context.Context, version uint32) (c *Conn, token string, e *Error) {
 	var addresses []netip.Addr
 	if t.via == nil {
 		if addresses, e = t.resolve(ctx); e != nil {
@@ -187,7 +212,7 @@ func (t *Target) open(ctx context.Context) (c *Conn, token string, e *Error) {
 	if e != nil {
 		return nil, "", e
 	}
-	if token, e = t.login(ctx, c); e != nil {
+	if token, e = t.login(ctx, c, version); e != nil {
 		_ = c.Close()
 		return nil, token, e
 	}

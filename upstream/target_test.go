@@ -17,6 +17,7 @@ import (
 	"pggateway/e2e/kit"
 	"pggateway/upstream/bastion"
 	"pggateway/upstream/login"
+	"pggateway/wire"
 )
 
 func TestOpen(t *testing.T) {
@@ -36,7 +37,7 @@ func TestOpen(t *testing.T) {
 	c := mustOpen(t, mustTarget(t, d, upstreamAt(s.Port, nil)))
 	m := <-startups
 	want := map[string]string{"user": "sync_writer", "database": "orders", "application_name": "gateway"}
-	if len(m.Parameters) != len(want) || m.ProtocolVersion != 196608 {
+	if len(m.Parameters) != len(want) || m.ProtocolVersion != wire.Version32 {
 		t.Errorf("startup %v, version %d", m.Parameters, m.ProtocolVersion)
 	}
 	for name, value := range want {

@@ -31,6 +31,14 @@ type RefusedError struct{ Reason string }
 
 func (e *RefusedError) Error() string { return "login refused by the gateway: " + e.Reason }
 
+// StartupError says that the server answered the StartupMessage with an
+// ErrorResponse, or by hanging up. One that does not know the protocol version asked
+// for does that, unless it negotiates.
+type StartupError struct{ Err error }
+
+func (e *StartupError) Error() string { return e.Err.Error() }
+func (e *StartupError) Unwrap() error { return e.Err }
+
 // ProtocolError says that the server sent what has no place in a login.
 type ProtocolError struct {
 	Reason string

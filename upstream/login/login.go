@@ -1,11 +1,13 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"pggateway/scram"
@@ -13,9 +15,6 @@ import (
 )
 
 const (
-	// version is what is asked for. 3.2 adds longer cancel keys only.
-	version = wire.Version30
-
 	// maxMessage is the longest message body read, in bytes.
 	maxMessage = 64 << 10
 	// maxMessages is how many messages a login may take. PostgreSQL sends some 20.
@@ -31,7 +30,8 @@ const (
 // The caller sets conn's deadline. Do ends early, with the context's cause, when
 // ctx ends. After an error conn is good for nothing but Close. Errors are
 // *ServerError, *RefusedError, *ProtocolError, those of Params.Secret, and those
-// of conn; none of them has a credential in it.
+// of conn; none of them has a credential in it. A *StartupError around them says
+// that the server answered the StartupMessage itself with that.
 func Do(ctx context.Context, conn net.Conn, r *wire.Reader, p Params) (*Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -55,6 +55,7 @@ type exchange struct {
 	reader *wire.Reader
 	params *Params
 
+	heard      bool          // the server said something
 	asked      bool          // the server asked for proof
 	client     *scram.Client // of SASL, once it began
 	continued  bool          // SASLContinue came
@@ -77,12 +78,19 @@ func (x *exchange) run() error {
 		switch {
 		case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooShort):
 			return &ProtocolError{fmt.Sprintf("message of type %q", typ), err}
+		case err != nil && !x.heard && !errors.Is(err, os.ErrDeadlineExceeded):
+			return &StartupError{fmt.Errorf("read: %w", err)}
 		case err != nil:
 			return fmt.Errorf("read: %w", err)
 		}
-		if done, err := x.message(typ, body); done || err != nil {
+		done, err := x.message(typ, body)
+		if err != nil && !x.heard && typ == wire.ErrorResponse {
+			return &StartupError{err}
+		}
+		if done || err != nil {
 			return err
 		}
+		x.heard = true
 	}
 	return broken("no end after %d messages", maxMessages)
 }
@@ -124,6 +132,11 @@ func (x *exchange) authentication(body []byte) error {
 		if x.client != nil && !x.client.Done() {
 			return broken("the server let us in without proving that it knows the password's verifier")
 		}
+		if !x.asked {
+			if reason := x.params.refusal(nothing); reason != "" {
+				return refused("%s", reason)
+			}
+		}
 		x.in = true
 		return nil
 	}
@@ -152,10 +165,11 @@ func (x *exchange) negotiate(body []byte) error {
 		return broken("malformed or second NegotiateProtocolVersion")
 	}
 	x.negotiated = true
-	newest, unknown := binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
-	switch major, minor := newest>>16, newest&0xffff; { // PostgreSQL sends the whole version, the documentation says the minor one
+	offered, unknown := binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
+	version := cmp.Or(x.params.Version, newest)
+	switch major, minor := offered>>16, offered&0xffff; { // PostgreSQL sends the whole version, its older documentation says the minor one
 	case major != 0 && major != version>>16, minor > version&0xffff:
-		return broken("the server offers protocol %s when asked for %s", wire.VersionString(newest), wire.VersionString(version))
+		return broken("the server offers protocol %s when asked for %s", wire.VersionString(offered), wire.VersionString(version))
 	case unknown != 0 || len(body) != 8:
 		return broken("the server does not know protocol extensions that nobody asked for")
 	}

@@ -31,7 +31,14 @@ func TestLogin(t *testing.T) {
 			}
 			s.welcome()
 		}, 1},
-		{"cleartext over TLS", Params{Credential: Password, TLS: true}, func(s *server) {
+		{"md5 over verified TLS", Params{Credential: Password, TLS: true, TLSVerified: true}, func(s *server) {
+			s.send(wire.AppendAuthenticationMD5(nil, [4]byte{1, 2, 3, 4}))
+			if got := s.answer(); got != "md5769ce315d0856594c0c01eb54a006700\x00" {
+				s.t.Errorf("answer %q", got)
+			}
+			s.welcome()
+		}, 1},
+		{"cleartext over verified TLS", Params{Credential: Password, TLS: true, TLSVerified: true}, func(s *server) {
 			s.send(wire.AppendAuthenticationCleartext(nil))
 			if got := s.answer(); got != password+"\x00" {
 				s.t.Errorf("answer %q", got)
@@ -46,6 +53,14 @@ func TestLogin(t *testing.T) {
 			s.welcome()
 		}, 1},
 		{"scram", Params{Credential: Password}, func(s *server) {
+			s.send(s.sasl())
+			s.welcome()
+		}, 1},
+		{"scram, required", Params{Credential: Password, Require: RequireSCRAM}, func(s *server) {
+			s.send(s.sasl())
+			s.welcome()
+		}, 1},
+		{"scram over unverified TLS, where it could be bound", Params{Credential: Password, TLS: true, Binding: someBinding(t)}, func(s *server) {
 			s.send(s.sasl())
 			s.welcome()
 		}, 1},
@@ -100,7 +115,6 @@ func TestNotAnswered(t *testing.T) {
 		{"md5 without a password", Params{}, wire.AppendAuthenticationMD5(nil, [4]byte{}), "refused", "has none"},
 		{"cleartext without a password", Params{TLS: true, TLSVerified: true}, wire.AppendAuthenticationCleartext(nil), "refused", "has none"},
 		{"scram without a password", Params{}, wire.AppendAuthenticationSASL(nil, scram.Mechanism), "refused", "has none"},
-		{"only PLUS", Params{Credential: Password}, wire.AppendAuthenticationSASL(nil, scram.Mechanism+"-PLUS"), "refused", "channel binding"},
 		{"other mechanism", Params{Credential: Password}, wire.AppendAuthenticationSASL(nil, "OAUTHBEARER"), "refused", "no SASL mechanism"},
 		{"no mechanism", Params{Credential: Password}, wire.AppendAuthenticationSASL(nil), "refused", "no SASL mechanism"},
 		{"GSSAPI", Params{Credential: Password}, auth(7, ""), "refused", "GSSAPI"},
@@ -220,7 +234,7 @@ func TestBrokenServer(t *testing.T) {
 		}, "protocol", "second"},
 		{"ready in a transaction", func(s *server) { s.send(ok, wire.AppendReadyForQuery(nil, wire.TxActive)) }, "protocol", "not idle"},
 		{"ready without status", func(s *server) { s.send(ok, raw(wire.ReadyForQuery)) }, "protocol", "not idle"},
-		{"newer minor version", func(s *server) { s.send(raw('v', []byte{0, 3, 0, 2, 0, 0, 0, 0})) }, "protocol", "3.2"},
+		{"newer minor version", func(s *server) { s.send(raw('v', []byte{0, 3, 0, 3, 0, 0, 0, 0})) }, "protocol", "3.3"},
 		{"other major version", func(s *server) { s.send(raw('v', []byte{0, 4, 0, 0, 0, 0, 0, 0})) }, "protocol", "4.0"},
 		{"unknown extensions", func(s *server) {
 			s.send(wire.AppendNegotiateProtocolVersion(nil, wire.Version30, []string{"_pq_.x"}))
@@ -348,9 +362,13 @@ func TestStartup(t *testing.T) {
 	}
 	p := Params{User: "alice", Database: "orders", Options: []wire.Parameter{{Name: "application_name", Value: "sync"}}}
 	packet, err := p.startup()
-	want := "\x00\x00\x00\x3a\x00\x03\x00\x00user\x00alice\x00database\x00orders\x00application_name\x00sync\x00\x00"
+	want := "\x00\x00\x00\x3a\x00\x03\x00\x02user\x00alice\x00database\x00orders\x00application_name\x00sync\x00\x00"
 	want = string([]byte{0, 0, 0, byte(len(want))}) + want[4:]
 	if err != nil || string(packet) != want {
+		t.Errorf("packet %q, %v", packet, err)
+	}
+	p.Version = wire.Version30
+	if packet, err = p.startup(); err != nil || string(packet[4:8]) != "\x00\x03\x00\x00" {
 		t.Errorf("packet %q, %v", packet, err)
 	}
 }
@@ -369,7 +387,7 @@ func TestSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		get := func(context.Context) (string, error) { return tt.secret, tt.err }
-		_, err := play(t, Params{User: "alice", Credential: Password, TLS: true, Secret: get}, func(s *server) {
+		_, err := play(t, Params{User: "alice", Credential: Password, TLS: true, TLSVerified: true, Secret: get}, func(s *server) {
 			s.send(wire.AppendAuthenticationCleartext(nil))
 			if got := s.answer(); got != "" {
 				t.Errorf("the server got %q", got)

@@ -1,11 +1,13 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"pggateway/scram"
 	"pggateway/wire"
 )
 
@@ -16,12 +18,24 @@ type Credential int
 const (
 	// None: nothing is sent. The server lets the user in, or knows it by its certificate.
 	None Credential = iota
-	// Password answers SCRAM-SHA-256 and md5 requests on any stream, and a request
-	// for cleartext when the stream is encrypted.
+	// Password proves itself by SCRAM-SHA-256 on any stream, in which the server has
+	// to prove itself, too. What else it answers depends on what is known of the
+	// server; see Params.refusal.
 	Password
 	// Token is an AWS IAM token, good for whoever holds it. It answers a request
 	// for cleartext on a stream whose server has been verified, and nothing else.
 	Token
+)
+
+// Require is the least that a server must ask of a password, beyond what the
+// stream demands.
+type Require int
+
+// The requirements.
+const (
+	RequireNothing Require = iota
+	RequireSCRAM           // SCRAM-SHA-256, bound to the channel or not
+	RequireBinding         // SCRAM-SHA-256-PLUS: only who holds the TLS certificate's key can pass it on
 )
 
 // Params are one login.
@@ -37,9 +51,19 @@ type Params struct {
 	// after a request that may be answered. Nil with None.
 	Secret func(context.Context) (string, error)
 
+	Require Require // of Password
+
 	TLS         bool // the stream is encrypted
 	TLSVerified bool // and the server's certificate and name have been verified
+	// Binding is the stream's, to the server's certificate; zero where there is none.
+	Binding scram.Binding
+
+	Version uint32 // asked for: wire.Version30, or 0 for the newest, 3.2
 }
+
+// newest is the protocol version that is asked for unless Params say otherwise.
+// Beyond 3.0 it has longer cancel keys, and nothing else that concerns us.
+const newest = wire.Version32
 
 // Result is what the server told during a login.
 type Result struct {
@@ -47,12 +71,12 @@ type Result struct {
 	Key        wire.CancelKey   // zero when the server sent none, as RDS Proxy does
 }
 
-// startup builds the StartupMessage, protocol 3.0.
+// startup builds the StartupMessage.
 func (p *Params) startup() ([]byte, error) {
 	if p.User == "" {
 		return nil, errors.New("no user to log in as")
 	}
-	s := wire.Startup{Version: version, Parameters: []wire.Parameter{{Name: "user", Value: p.User}}}
+	s := wire.Startup{Version: cmp.Or(p.Version, newest), Parameters: []wire.Parameter{{Name: "user", Value: p.User}}}
 	if p.Database != "" {
 		s.Parameters = append(s.Parameters, wire.Parameter{Name: "database", Value: p.Database})
 	}

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -63,6 +64,16 @@ func playContext(ctx context.Context, t *testing.T, p Params, script func(*serve
 	return result, err
 }
 
+// someBinding is a binding to a certificate of nobody's.
+func someBinding(t testing.TB) scram.Binding {
+	t.Helper()
+	b, err := scram.ServerEndPoint(&x509.Certificate{SignatureAlgorithm: x509.SHA256WithRSA, Raw: []byte("a certificate")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // send writes messages. The client may have hung up already.
 func (s *server) send(messages ...[]byte) {
 	for _, m := range messages {
@@ -106,7 +117,7 @@ func (s *server) sasl() (final []byte) {
 		return nil
 	}
 	exchange := scram.NewServer(v)
-	s.send(wire.AppendAuthenticationSASL(nil, scram.Mechanism+"-PLUS", scram.Mechanism))
+	s.send(wire.AppendAuthenticationSASL(nil, "SCRAM-SHA-512", scram.Mechanism))
 	name, first, ok := wire.ParseSASLInitial([]byte(s.answer()))
 	if !ok || name != scram.Mechanism {
 		s.t.Errorf("SASLInitialResponse for %q", name)

@@ -209,7 +209,16 @@ func (p *postgres) login(t *testing.T, params Params) (*Result, error) {
 		if _, err := conn.Read(answer[:]); err != nil || answer[0] != 'S' {
 			t.Fatalf("SSLRequest: %q, %v", answer, err)
 		}
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // what is verified is upstream's business
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // what is verified is upstream's business
+		if err := secure.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		conn = secure
+		if params.Binding.IsZero() {
+			if params.Binding, err = scram.ServerEndPoint(secure.ConnectionState().PeerCertificates[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	r := wire.NewReader(conn)
 	result, err := Do(t.Context(), conn, r, params)
@@ -281,7 +290,11 @@ func TestPostgres(t *testing.T) {
 		{"trusted", None, "", true, false, "none", ""},
 		{"trusted", Password, right, false, false, "none", ""},
 		{"md5er", Password, right, false, false, "none", ""},
-		{"md5er", Password, right, true, false, "none", ""},
+		{"md5er", Password, right, true, false, "refused", ""},
+		{"md5er", Password, right, true, true, "none", ""},
+		{"trusted", Password, right, true, false, "refused", ""},
+		{"trusted", Password, right, true, true, "none", ""},
+		{"trusted", Token, right, true, true, "refused", ""},
 		{"md5er", Password, wrong, false, false, "server", "28P01"},
 		{"md5er", Token, right, true, true, "refused", ""},
 		{"scrammer", Password, right, false, false, "none", ""},
@@ -292,7 +305,7 @@ func TestPostgres(t *testing.T) {
 		{"nobody", Password, right, false, false, "server", "28P01"},
 		{"nologin", Password, right, false, false, "server", "28000"},
 		{"refused", Password, right, false, false, "server", "28000"},
-		{"clear", Password, right, true, false, "none", ""},
+		{"clear", Password, right, true, false, "refused", ""},
 		{"clear", Password, right, true, true, "none", ""},
 		{"clear", Password, wrong, true, true, "server", "28P01"},
 		{"clear", Token, right, true, true, "none", ""},
@@ -335,7 +348,26 @@ func TestPostgres(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("channel binding", func(t *testing.T) { testBinding(t, p) })
 	t.Run("passwords", func(t *testing.T) { testPasswords(t, p) })
+}
+
+// testBinding: the server checks which certificate we saw, and requires nothing of
+// its own to do so.
+func testBinding(t *testing.T, p *postgres) {
+	params := parameters("scrammer", password)
+	params.TLS, params.Require = true, RequireBinding
+	if _, err := p.login(t, params); err != nil {
+		t.Errorf("bound: %v", err)
+	}
+	params.Binding = someBinding(t)
+	if _, err := p.login(t, params); kind(err) != "server" || !strings.Contains(err.Error(), "channel binding") {
+		t.Errorf("bound to another certificate: %v", err)
+	}
+	params.TLS, params.Binding = false, scram.Binding{}
+	if _, err := p.login(t, params); kind(err) != "refused" {
+		t.Errorf("required in plaintext: %v", err)
+	}
 }
 
 func parameters(user, password string) Params {

@@ -31,40 +31,84 @@ func unsupported(code uint32) string {
 	}
 }
 
+// proof is what a server asks of us before it lets us in.
+type proof int
+
+const (
+	nothing proof = iota // AuthenticationOk comes at once
+	cleartext
+	md5Hash
+	scramPlain
+	scramPlus
+)
+
+// refusal says why the server gets nothing when that is what it asks for; "" lets
+// it have that.
+//
+// A server that asks for less than it could may be somebody in between, or an
+// impostor, who asks for what he can use. Where TLS has proved who the server is, it
+// may ask as it likes. Where TLS has proved nothing, only SCRAM is answered: it tells
+// no more than a guess can be checked against, and lets only a server in that knows
+// the password's verifier, which an AuthenticationOk out of the blue does not. In
+// plaintext the configuration trusts the network, where whoever is in between could
+// take the session over after any login; cleartext is not told even there, since the
+// password may open more than this.
+func (p *Params) refusal(asked proof) string {
+	switch p.Credential {
+	case None:
+		if asked != nothing {
+			return "the server asks for a password, and the login has none"
+		}
+		return ""
+	case Token:
+		switch {
+		case asked == nothing:
+			return "the server lets us in without asking for the IAM token"
+		case asked != cleartext:
+			return "the server does not ask for an IAM token but for a password: is IAM authentication turned on, and rds_iam granted to the user?"
+		case !p.TLS:
+			return "the server asks for an IAM token on an unencrypted connection"
+		case !p.TLSVerified:
+			return "an IAM token is sent only to a server whose certificate and name are verified (tls.mode verify-full)"
+		}
+		return ""
+	}
+	words := [...]string{"nothing", "a cleartext password", "an MD5 hash", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}[asked]
+	switch {
+	case p.Require == RequireBinding && asked < scramPlus:
+		return "the server asks for " + words + ", and login.require_auth demands SCRAM-SHA-256-PLUS"
+	case p.Require == RequireSCRAM && asked < scramPlain:
+		return "the server asks for " + words + ", and login.require_auth demands SCRAM-SHA-256"
+	case !p.TLS && asked == cleartext:
+		return "the server asks for a cleartext password on an unencrypted connection"
+	case p.TLS && !p.TLSVerified && asked < scramPlain:
+		return "the server asks for " + words + "; one whose certificate is not verified has to ask for SCRAM-SHA-256 (or set tls.mode to verify-full)"
+	}
+	return ""
+}
+
 // request answers the server's request for proof, when the credential and the
 // stream allow that. Only then the credential is fetched.
 func (x *exchange) request(code uint32, data []byte) (answer []byte, err error) {
-	switch code {
-	case wire.AuthCleartext, wire.AuthMD5, wire.AuthSASL:
-		if x.params.Credential == None {
-			return nil, refused("the server asks for a password, and the login has none")
-		}
-	case wire.AuthSASLContinue, wire.AuthSASLFinal:
-		return nil, broken("SASL message outside of an exchange")
-	default:
-		return nil, refused("the server asks for %s, which is not supported", unsupported(code))
-	}
-	if x.params.Credential == Token && code != wire.AuthCleartext {
-		return nil, refused("the server does not ask for an IAM token but for a password: is IAM authentication turned on, and rds_iam granted to the user?")
-	}
 	switch code {
 	case wire.AuthCleartext:
 		return x.cleartext(data)
 	case wire.AuthMD5:
 		return x.md5(data)
-	default:
+	case wire.AuthSASL:
 		return x.sasl(data)
+	case wire.AuthSASLContinue, wire.AuthSASLFinal:
+		return nil, broken("SASL message outside of an exchange")
 	}
+	return nil, refused("the server asks for %s, which is not supported", unsupported(code))
 }
 
 func (x *exchange) cleartext(data []byte) ([]byte, error) {
-	switch {
-	case len(data) != 0:
+	if len(data) != 0 {
 		return nil, broken("malformed AuthenticationCleartextPassword")
-	case !x.params.TLS:
-		return nil, refused("the server asks for a cleartext password on an unencrypted connection")
-	case x.params.Credential == Token && !x.params.TLSVerified:
-		return nil, refused("an IAM token is sent only to a server whose certificate and name are verified (tls.mode verify-full)")
+	}
+	if reason := x.params.refusal(cleartext); reason != "" {
+		return nil, refused("%s", reason)
 	}
 	secret, err := x.secret()
 	if err != nil {
@@ -77,6 +121,9 @@ func (x *exchange) cleartext(data []byte) ([]byte, error) {
 func (x *exchange) md5(salt []byte) ([]byte, error) {
 	if len(salt) != 4 {
 		return nil, broken("malformed AuthenticationMD5Password")
+	}
+	if reason := x.params.refusal(md5Hash); reason != "" {
+		return nil, refused("%s", reason)
 	}
 	kept := string(salt) // a copy: salt is the reader's until the next read
 	secret, err := x.secret()
@@ -91,55 +138,61 @@ func md5Hex(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sasl begins SCRAM-SHA-256 when the server offers it.
+// sasl begins SCRAM-SHA-256, bound to the channel when server and channel allow it.
 func (x *exchange) sasl(list []byte) ([]byte, error) {
-	var offered []string
-	for {
-		name, rest, ok := wire.TakeCString(list)
-		if !ok {
-			return nil, broken("malformed AuthenticationSASL")
-		}
-		if len(name) == 0 {
-			if len(rest) != 0 {
-				return nil, broken("malformed AuthenticationSASL")
-			}
-			break
-		}
-		offered = append(offered, string(name))
-		list = rest
+	plain, plus, ok := mechanisms(list)
+	if !ok {
+		return nil, broken("malformed AuthenticationSASL")
 	}
-	if err := usable(offered); err != nil {
-		return nil, err
+	binding := x.params.Binding
+	mechanism, asked := binding.Mechanism(plus), scramPlain
+	switch {
+	case mechanism == scram.MechanismPlus:
+		asked = scramPlus
+	case !plain && !plus:
+		return nil, refused("the server offers no SASL mechanism that is supported (SCRAM-SHA-256)")
+	case plus && !x.params.TLS:
+		// PostgreSQL offers PLUS over TLS only: its TLS ends on the way to us.
+		return nil, refused("the server offers SCRAM-SHA-256-PLUS on an unencrypted connection: somebody in between took TLS away")
+	case !plain:
+		return nil, refused("the server offers only SCRAM-SHA-256-PLUS, and its certificate has no channel binding (Ed25519 has none)")
+	}
+	if reason := x.params.refusal(asked); reason != "" {
+		return nil, refused("%s", reason)
 	}
 	secret, err := x.secret()
 	if err != nil {
 		return nil, err
 	}
 	// libpq sends no user name either: the server knows it from the StartupMessage.
-	if x.client, err = scram.NewClient("", secret); err != nil {
+	if x.client, err = scram.NewBoundClient("", secret, binding, plus); err != nil {
 		return nil, fmt.Errorf("SCRAM: %w", err)
 	}
 	first, err := x.client.Step("")
 	if err != nil {
 		return nil, fmt.Errorf("SCRAM: %w", err)
 	}
-	return wire.AppendSASLInitial(nil, scram.Mechanism, first), nil
+	return wire.AppendSASLInitial(nil, mechanism, first), nil
 }
 
-func usable(offered []string) error {
-	plus := false
-	for _, name := range offered {
-		switch name {
+// mechanisms reads which of SCRAM's mechanisms an AuthenticationSASL offers.
+func mechanisms(list []byte) (plain, plus, ok bool) {
+	for {
+		name, rest, ok := wire.TakeCString(list)
+		switch {
+		case !ok:
+			return false, false, false
+		case len(name) == 0:
+			return plain, plus, len(rest) == 0
+		}
+		switch string(name) {
 		case scram.Mechanism:
-			return nil
-		case scram.Mechanism + "-PLUS":
+			plain = true
+		case scram.MechanismPlus:
 			plus = true
 		}
+		list = rest
 	}
-	if plus {
-		return refused("the server offers only SCRAM-SHA-256-PLUS; channel binding is not supported yet")
-	}
-	return refused("the server offers no SASL mechanism that is supported (SCRAM-SHA-256)")
 }
 
 // saslStep goes on with the exchange that sasl began: one SASLContinue, which is
