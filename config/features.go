@@ -16,8 +16,6 @@ type feature struct {
 // unsupported are those features by key, names spelled "*" and indices "[]".
 // It is a constant: supporting a feature is deleting its row.
 var unsupported = map[string]feature{
-	"listen[].tls.mode":                           {is("verify-client"), "`verify-client`"},
-	"listen[].tls.client_ca":                      {anything, ""},
 	"listen[].proxy_protocol":                     {anything, ""},
 	"admin.http":                                  {anything, ""},
 	"admin.users":                                 {anything, ""},

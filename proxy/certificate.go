@@ -43,13 +43,34 @@ func newServerTLS(ctx context.Context, l config.ListenTLS, s secrets) (*tls.Conf
 	if err != nil {
 		return nil, fmt.Errorf("tls.cert: %v with the key %v: %w", l.Cert, l.Key, err)
 	}
-	return &tls.Config{
+	c := &tls.Config{
 		Certificates:                []tls.Certificate{pair},
 		MinVersion:                  tls.VersionTLS12,
 		NextProtos:                  []string{alpn},
 		SessionTicketsDisabled:      true,
 		DynamicRecordSizingDisabled: true,
-	}, nil
+	}
+	if l.Mode == config.ListenTLSVerifyClient {
+		// Only asked for: login.checkHolder verifies it, and can say what is wrong.
+		c.ClientAuth = tls.RequestClientCert
+		if c.ClientCAs, err = clientRoots(ctx, l.ClientCA, s); err != nil {
+			return nil, fmt.Errorf("tls.client_ca: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// clientRoots reads the authorities of clients' certificates.
+func clientRoots(ctx context.Context, ref config.Secret, s secrets) (*x509.CertPool, error) {
+	text, err := s.Text(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(text)) {
+		return nil, fmt.Errorf("%v has no PEM certificate in it", ref)
+	}
+	return roots, nil
 }
 
 // warnExpired says so in the log when a listener's certificate is not valid now.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -32,28 +33,35 @@ const (
 type listener struct {
 	door   *door
 	conf   config.Listen
-	tls    *tls.Config   // nil: SSLRequest is answered N
-	point  scram.Binding // of connections over TLS; zero where the certificate has none
-	socket net.Listener  // nil until open
+	tls    *tls.Config    // nil: SSLRequest is answered N
+	roots  *x509.CertPool // of clients' certificates; nil: none are asked for
+	point  scram.Binding  // of connections over TLS; zero where the certificate has none
+	socket net.Listener   // nil until open
 }
 
 func newListener(ctx context.Context, d *door, l config.Listen) (*listener, error) {
 	switch {
 	case len(l.ProxyProtocol) > 0:
 		return nil, errors.New("proxy_protocol: not supported yet")
-	case l.TLS.Mode == config.ListenTLSVerifyClient:
-		return nil, errors.New("tls.mode: verify-client: not supported yet")
 	}
 	cert, err := newServerTLS(ctx, l.TLS, d.secrets)
 	if err != nil {
 		return nil, err
 	}
 	made := &listener{door: d, conf: l, tls: cert}
+	if l.TLS.Mode == config.ListenTLSVerifyClient {
+		made.roots = cert.ClientCAs
+	}
 	if cert != nil {
 		warnExpired(d.log, l.Address, cert, d.now())
 		made.point = endPoint(d.log, l.Address, cert)
 	}
 	return made, nil
+}
+
+// secured reports whether clients have to use TLS.
+func (l *listener) secured() bool {
+	return l.conf.TLS.Mode == config.ListenTLSRequire || l.conf.TLS.Mode == config.ListenTLSVerifyClient
 }
 
 // open binds the address. Go sets TCP_NODELAY on what is accepted. An address

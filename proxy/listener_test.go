@@ -113,7 +113,12 @@ func TestDoorRefusesWhatIsNotThere(t *testing.T) {
 		{"proxy protocol", func(c *config.Config) {
 			c.Listen[0].ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}, "listen[0].proxy_protocol: not supported yet"},
-		{"client certificates", func(c *config.Config) { c.Listen[1].TLS.Mode = config.ListenTLSVerifyClient }, "listen[1].tls.mode: verify-client: not supported yet"},
+		{"no authority", func(c *config.Config) {
+			c.Listen[1].TLS.Mode, c.Listen[1].TLS.ClientCA = config.ListenTLSVerifyClient, env("GONE")
+		}, "listen[1].tls.client_ca: env:GONE"},
+		{"no authority in it", func(c *config.Config) {
+			c.Listen[1].TLS.Mode, c.Listen[1].TLS.ClientCA = config.ListenTLSVerifyClient, env("PW")
+		}, "listen[1].tls.client_ca: env:PW has no PEM certificate in it"},
 		{"certificate", func(c *config.Config) { c.Listen[2].TLS.Cert = env("GONE") }, "listen[2].tls.cert: env:GONE"},
 		{"password", func(c *config.Config) { c.Writers[0].Password = env("GONE") }, "writers.sync.password: env:GONE"},
 	}

@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"pggateway/config"
 	"pggateway/fault"
 	"pggateway/sqlstate"
 	"pggateway/wire"
@@ -143,7 +142,7 @@ func (l *login) negotiateVersion() {
 func (l *login) admissible() error {
 	replication := l.startup.Get("replication")
 	switch {
-	case l.listener.conf.TLS.Mode == config.ListenTLSRequire && l.tls == nil:
+	case l.listener.secured() && l.tls == nil:
 		return fault.New(fault.Policy, sqlstate.InvalidAuthorization, "TLS is required to log in here").
 			WithHint("Connect with sslmode=require or stricter.")
 	case l.door.closed():
@@ -161,7 +160,7 @@ func (l *login) admissible() error {
 	case replication != "" && !isFalse(replication):
 		return fault.New(fault.Client, sqlstate.FeatureNotSupported, "replication connections are not supported yet")
 	}
-	return nil
+	return l.checkHolder()
 }
 
 const nameRule = "A name is at most 63 bytes of UTF-8 without control characters."
