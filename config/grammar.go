@@ -91,13 +91,13 @@ func limitsShape() *mapping[Limits] {
 		want("max_statement", size(never), func(l *Limits) *int64 { return &l.MaxStatement },
 			"The largest single Query or Parse message that is held for inspection; a larger one is refused with 54000.").or("0"),
 		want("client_idle", duration(time.Second, week, never), func(l *Limits) *time.Duration { return &l.ClientIdle },
-			"A client that sends nothing for this long, outside a transaction, is ended.").or("0"),
+			"A client that sends nothing for this long, outside a transaction, is ended with 57P05.").or("0"),
 		want("idle_in_transaction", duration(time.Second, week, never), func(l *Limits) *time.Duration { return &l.IdleInTransaction },
-			"A client that sits in an open transaction for this long is ended with 25P03.").or("0"),
+			"A client that holds a server connection and sends nothing for this long is ended with 25P03, and one that takes nothing of its results with 08006.").or("10m"),
 		want("statement", duration(time.Millisecond, week, never), func(l *Limits) *time.Duration { return &l.Statement },
-			"A statement that runs for this long is cancelled with 57014.").or("0"),
+			"A statement that runs for this long is cancelled with 57014. If the server does not heed that, the session is ended with 08006.").or("0"),
 		want("wait_notice", duration(100*time.Millisecond, time.Hour, "no notice"), func(l *Limits) *time.Duration { return &l.WaitNotice },
-			"A client that waits this long for a server connection is told so by a NOTICE.").or("0"),
+			"A client that waits this long for a server connection is told so by a NOTICE.").or("5s"),
 	}}
 }
 

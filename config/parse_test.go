@@ -24,7 +24,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		File:   "gateway.yaml",
 		Listen: []Listen{{Address: ":5432", TLS: ListenTLS{Mode: ListenTLSDisable}}},
-		Limits: Limits{MaxClients: 10000, LoginTimeout: 15 * time.Second},
+		Limits: Limits{MaxClients: 10000, LoginTimeout: 15 * time.Second, IdleInTransaction: 10 * time.Minute, WaitNotice: 5 * time.Second},
 		Upstreams: []*Upstream{{
 			Name: "a", Kind: KindPostgres, Host: "db", Port: 5432, Database: "a",
 			TLS:   UpstreamTLS{Mode: TLSVerifyFull, CA: CASystem, Negotiation: NegotiationPostgres},

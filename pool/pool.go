@@ -212,6 +212,22 @@ func (p *Pool[C]) Tick() {
 	p.open()
 }
 
+// Overdue calls tell for who has waited for d or longer, once in each wait, the
+// oldest first. tell must not acquire or release; it may Forget its waiter.
+func (p *Pool[C]) Overdue(d time.Duration, tell func(t Taker[C], waited time.Duration)) {
+	for now := p.now(); ; {
+		w := p.waiters.first
+		if p.waiters.told != nil {
+			w = p.waiters.told.next
+		}
+		if w == nil || now-w.since < d {
+			return
+		}
+		p.waiters.told = w
+		tell(w.taker, now-w.since)
+	}
+}
+
 // TickInterval is how often a Busy pool wants a Tick.
 const TickInterval = 100 * time.Millisecond
 

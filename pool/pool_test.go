@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -523,4 +524,46 @@ func TestTheHotPathDoesNotAllocate(t *testing.T) {
 	if served != 101 || allocs != 0 {
 		t.Errorf("%.1f allocations with %d served; want none, 101", allocs, served)
 	}
+}
+
+// Each wait is told of once, when it is due, whoever else comes and goes.
+func TestOverdueTellsOnceInEachWait(t *testing.T) {
+	b := newBench(t, Options{Size: 1})
+	holder := b.warm(1)[0]
+	var told []*client
+	overdue := func(want ...*client) {
+		t.Helper()
+		told = told[:0]
+		b.Overdue(time.Second, func(w Taker[int], waited time.Duration) {
+			if waited < time.Second {
+				t.Errorf("told after %s", waited)
+			}
+			told = append(told, w.(*client))
+		})
+		if !slices.Equal(told, want) {
+			t.Errorf("told %d waiters, want %d", len(told), len(want))
+		}
+	}
+	overdue()
+	var first, second, third, fourth client
+	b.acquire(&first)
+	b.acquire(&second)
+	b.now += time.Second / 2
+	b.acquire(&third)
+	overdue()
+	b.now += time.Second / 2
+	overdue(&first, &second)
+	overdue()
+	b.Forget(&second.Waiter) // the last who was told
+	overdue()
+	b.now += time.Second / 2
+	b.acquire(&fourth)
+	overdue(&third)
+	b.Forget(&third.Waiter)
+	b.Forget(&first.Waiter)
+	b.acquire(&first) // a new wait, behind the fourth
+	b.now += time.Second
+	overdue(&fourth, &first)
+	b.Release(holder.slots[0])
+	overdue()
 }

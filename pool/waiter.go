@@ -26,6 +26,7 @@ func (w *Waiter[C]) Waiting() bool { return w.queued }
 // queue is a first-in first-out list of waiters.
 type queue[C any] struct {
 	first, last *Waiter[C]
+	told        *Waiter[C] // the last of those whom Overdue has told of; nil: none
 	n           int
 }
 
@@ -41,6 +42,9 @@ func (q *queue[C]) push(w *Waiter[C]) {
 }
 
 func (q *queue[C]) remove(w *Waiter[C]) {
+	if q.told == w {
+		q.told = w.prev
+	}
 	if w.prev == nil {
 		q.first = w.next
 	} else {

@@ -17,7 +17,7 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 		{"transaction", "Q(begin) P(|x) B E S Q(commit)", "C(BEGIN) Z(T) 1 2 C(X) Z(T) C(COMMIT) Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newRig(t, limited)
 			a := r.admit(wire.Version30, nil)
 			a.greeted()
 			s := r.server()

@@ -36,6 +36,7 @@ type backend struct {
 	ready     bool // nothing was sent since that ReadyForQuery
 	skipping  bool // the server ignores everything up to the next Sync
 	copyOpen  bool // the server reads COPY, and the end of it was not sent yet
+	cut       bool // the server was sent half a message, and gets no more of it
 	doubt     bool // what the server will do next is not known
 	spoiled   bool // the server has something in it that no reset removes
 	orphan    bool
@@ -45,6 +46,10 @@ type backend struct {
 	fatal     bool         // the server told the client itself why it closes
 
 	patience *netloop.Timer // ends a wait for the answer to the gateway's own requests
+
+	index  int // in the host's list
+	probed probe
+	expiry expiry
 
 	cancels int  // cancel requests in flight, each of which may still hit
 	parked  bool // clean, and waits for the last of them

@@ -116,6 +116,7 @@ func (b *backend) cancelled(err error) {
 	case err != nil:
 		b.host.log.Warn("cancel request failed", zap.Error(err))
 	}
+	b.expired()
 	if b.cancels == 0 && b.parked {
 		b.parked = false
 		b.host.pool.Release(b.slot)

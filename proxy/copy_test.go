@@ -313,7 +313,6 @@ func TestClientGone(t *testing.T) {
 			A> Q(abcdef)@0:8
 			1< Q(abcdef)@0:8
 			A close
-			1< X
 			1 closed`},
 		{name: "unsynced", text: `
 			A> P(|a) B E

@@ -97,7 +97,7 @@ func (s *session) end(reason string, err error) {
 	if b := s.backend; b != nil {
 		s.backend = nil
 		if s.rest > 0 && !s.discard {
-			b.doubt = true
+			b.doubt, b.cut = true, true
 		}
 		b.leave(s.pin != pinNone)
 	}

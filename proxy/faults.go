@@ -15,10 +15,7 @@ var errCanceled = errors.New("canceled by the client")
 
 // unavailable is what a client is told when it gets no backend.
 func (s *session) unavailable(err error) *fault.Fault {
-	name := s.host.upstream.Name
-	if s.host.upstream.Pattern() {
-		name = s.host.key.database // the pattern is the configuration's business
-	}
+	name := s.host.publicName()
 	switch {
 	case errors.Is(err, errCanceled):
 		return fault.New(fault.Client, sqlstate.QueryCanceled, "canceling statement due to user request")
@@ -54,6 +51,9 @@ func faultDraining() *fault.Fault {
 func faultServerLost(b *backend, cause error) *fault.Fault {
 	f := fault.New(fault.Server, sqlstate.ConnectionFailure,
 		fmt.Sprintf("connection to upstream %q was lost", b.host.upstream.Name)).Because(cause)
+	if errors.Is(cause, errNotCancelled) {
+		f.Message = "terminating connection because a statement ran for too long and did not end when it was cancelled"
+	}
 	switch {
 	case !b.ready:
 		return f.WithDetail("A statement was in progress; whether it took effect is unknown.")

@@ -28,14 +28,25 @@ func (s *session) greet() {
 	s.welcome()
 }
 
+// appendAuthenticated appends AuthenticationOk, and what comes before it, unless
+// the client was told already.
+func (s *session) appendAuthenticated(msg []byte) []byte {
+	if s.admitted {
+		return msg
+	}
+	s.admitted = true
+	msg = append(msg, s.owed...)
+	s.owed = nil
+	return wire.AppendAuthenticationOK(msg)
+}
+
 // welcome sends the greeting and begins to serve.
 func (s *session) welcome() {
 	s.host.loop.Cancel(s.timer)
 	s.timer = nil
 	s.greeting = false
-	msg := append(s.host.loop.Chunk(2048), s.owed...)
-	s.owed = nil
-	msg = wire.AppendAuthenticationOK(msg)
+	s.heard = s.host.loop.Now()
+	msg := s.appendAuthenticated(s.host.loop.Chunk(2048))
 	msg = append(msg, s.profile.reported...)
 	msg = wire.AppendBackendKeyData(msg, s.key)
 	msg = wire.AppendReadyForQuery(msg, wire.TxIdle)

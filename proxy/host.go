@@ -43,9 +43,13 @@ type host struct {
 
 	pool     *pool.Pool[*backend]
 	profiles map[string]*profile
-	sessions *session // head of the list
+	sessions *session   // head of the list
+	backends []*backend // all server connections, in no order
 	ticker   *netloop.Timer
-	slow     bool // the ticker ticks at idleTick
+	interval time.Duration // the ticker's
+	sweeper  *netloop.Timer
+
+	limits limits
 
 	ownTimeout time.Duration // ownTimeout, but in tests
 	closing    bool
@@ -67,6 +71,7 @@ func newHost(p *Proxy, key hostKey, u *config.Upstream, target Opener, loop *net
 		proxy: p, key: key, loop: loop, upstream: u, target: target,
 		log:      p.log.With(zap.String("upstream", u.Name), zap.String("database", key.database)),
 		profiles: make(map[string]*profile), ownTimeout: ownTimeout,
+		limits: newLimits(p.config.Limits),
 	}
 	h.pool = pool.New(pool.Options{
 		Size:        u.Pool.Size,
@@ -91,6 +96,7 @@ func (h *host) begin(c *client) {
 		s.next.prev = s
 	}
 	h.sessions = s
+	h.watchSessions()
 	var err error
 	if s.stream, err = h.loop.Attach(c.transport, c.tls, s); err != nil {
 		s.end("client lost", err)
@@ -188,6 +194,7 @@ func (h *host) opened(conn *upstream.Conn, err error, took time.Duration) {
 	if err == nil {
 		b.status = conn.Parameters
 		b.stream, err = h.loop.Attach(conn.Transport, conn.TLS, b)
+		b.requests.loop = h.loop
 	}
 	if err != nil {
 		h.log.Warn("could not open a server connection", zap.Duration("took", took), zap.Error(err))
@@ -195,6 +202,7 @@ func (h *host) opened(conn *upstream.Conn, err error, took time.Duration) {
 		h.watch()
 		return
 	}
+	h.enroll(b)
 	h.log.Debug("server connection opened", zap.Duration("took", took))
 	if counts := h.pool.Counts(); counts.Idle+counts.Busy == 0 {
 		// After a time without any, it may be another server, of another version.
@@ -214,23 +222,28 @@ func (h *host) Close(b *backend) {
 	b.shut()
 }
 
-// watch sees to it that the pool is looked after while it has something to do.
+// watch sees to it that the pool is looked after while it has something to do,
+// and server connections while they are in use.
 func (h *host) watch() {
-	waited := h.pool.Counts().Waiting > 0
-	if h.ticker != nil && (!waited || !h.slow) {
+	counts := h.pool.Counts()
+	d := idleTick
+	if counts.Waiting > 0 {
+		d = pool.TickInterval
+	}
+	if counts.Busy > 0 {
+		d = min(d, h.limits.tick)
+	}
+	if h.ticker != nil && h.interval <= d {
 		return
 	}
 	h.loop.Cancel(h.ticker)
-	h.slow = !waited
-	d := pool.TickInterval
-	if h.slow {
-		d = idleTick
-	}
+	h.interval = d
 	h.ticker = h.loop.After(d, h.tick)
 }
 
 func (h *host) tick() {
 	h.ticker = nil
+	h.enforce()
 	h.pool.Tick()
 	counts := h.pool.Counts()
 	unused := h.sessions == nil && counts.Idle+counts.Busy+counts.Opening == 0

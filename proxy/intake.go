@@ -100,6 +100,7 @@ func needsBackend(typ byte) bool {
 // at least is in data.
 func (s *session) note(typ byte, data []byte) {
 	b := s.backend
+	s.heard = s.host.loop.Now()
 	b.request(typ)
 	switch typ {
 	case wire.Query:
@@ -171,6 +172,7 @@ func (s *session) unlinked(typ byte) verdict {
 	if s.stream.Held() > 0 {
 		return wait
 	}
+	s.heard = s.host.loop.Now()
 	switch typ {
 	case wire.CopyData, wire.CopyDone, wire.CopyFail:
 		// Left over from a COPY that failed. PostgreSQL ignores them, too.

@@ -53,6 +53,8 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 	b := slot.Conn
 	b.slot, b.session, s.backend = slot, s, b
 	b.refused = nil
+	b.probed, b.expiry = probe{}, expiry{}
+	s.host.watchBackends()
 	s.fresh, s.parsed, s.restore = true, false, restoreNone
 	if s.host.upstream.Pool.Mode == config.PoolSession {
 		s.pinTo(pinMode)
@@ -125,6 +127,7 @@ func (s *session) free() {
 		return
 	}
 	if s.pin == pinNone {
+		s.heard = s.host.loop.Now()
 		s.backend = nil
 		b.release()
 	}

@@ -22,6 +22,7 @@ import (
 //	A closed           the end comes, and nothing else
 //	A close, A reset   it leaves, politely (FIN) or not (RST), and its session ends
 //	A open k=v …       client A comes in with these startup parameters; A greeted reads the greeting
+//	later 11m          the limits are enforced as if so much time had passed
 //	waiting 2          so many sessions wait for a connection (also idle, busy)
 //
 // A frame may be sent in part: Q(select 1)@0:3, then Q(select 1)@3:. The
@@ -31,13 +32,17 @@ type play struct {
 	mode config.PoolMode // default: transaction
 	size int             // default: 1
 	wait time.Duration   // default: longer than a test takes
+	hold config.Limits   // default: none
 	text string
 }
 
 func (s play) run(t *testing.T) {
 	t.Run(s.name, func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, func(_ *config.Config, u *config.Upstream) {
+		r := newRig(t, func(c *config.Config, u *config.Upstream) {
+			if s.hold != (config.Limits{}) {
+				c.Limits = s.hold
+			}
 			u.Pool.Size = max(s.size, 1)
 			if s.wait > 0 {
 				u.Pool.WaitTimeout = s.wait
@@ -74,6 +79,13 @@ func (p *player) step(t *testing.T, line string) {
 	t.Helper()
 	who, what, _ := strings.Cut(line, " ")
 	switch who {
+	case "later":
+		d, err := time.ParseDuration(what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.later(d)
+		return
 	case "waiting", "idle", "busy", "live":
 		n, _ := strconv.Atoi(what)
 		p.counts(line, func(c pool.Counts) bool {

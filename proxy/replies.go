@@ -57,6 +57,7 @@ func (b *backend) walk(data []byte) (used int, err error) {
 				}
 			}
 			b.drop, err = b.reply(typ, data[i+wire.HeaderLen:min(i+size, len(data))])
+			b.requests.replied(typ)
 		}
 		if err != nil {
 			break
@@ -141,6 +142,9 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		}
 		ended, plain := b.requests.beginCopy()
 		b.copyOpen = !ended
+		if b.session != nil {
+			b.session.heard = b.host.loop.Now() // it is the client's turn
+		}
 		b.doubt = b.doubt || !plain
 	case wire.CopyOutResponse, wire.CopyDone:
 		if kind != wire.Query && kind != wire.Execute {

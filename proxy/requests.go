@@ -1,6 +1,11 @@
 package proxy
 
-import "pggateway/wire"
+import (
+	"time"
+
+	"pggateway/netloop"
+	"pggateway/wire"
+)
 
 // requests are the frontend messages on their way to a backend whose replies
 // are still to come, in order. It tells whose reply the next message is, and
@@ -10,6 +15,9 @@ type requests struct {
 	ring []byte // message types; ours marks those the gateway sent for itself
 	head int
 	n    int
+
+	loop  *netloop.Loop // whose clock since is on; nil: no clock
+	since time.Duration // since when the server is at work on the first statement, or at leisure
 }
 
 // ours marks a request of the gateway's own, whose replies no client may see.
@@ -17,6 +25,9 @@ type requests struct {
 const ours = 0x80
 
 func (q *requests) push(kind byte) {
+	if q.n == 0 {
+		q.stamp()
+	}
 	if q.n == len(q.ring) {
 		grown := make([]byte, max(16, 2*len(q.ring)))
 		for i := range q.n {
@@ -26,6 +37,26 @@ func (q *requests) push(kind byte) {
 	}
 	q.ring[(q.head+q.n)&(len(q.ring)-1)] = kind
 	q.n++
+}
+
+func (q *requests) stamp() {
+	if q.loop != nil {
+		q.since = q.loop.Now()
+	}
+}
+
+// replied is told of each reply that is not the bulk of data. A statement ends
+// with its tag or an error; what comes before that is a part of it.
+func (q *requests) replied(typ byte) {
+	switch typ {
+	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended, wire.ErrorResponse, wire.ReadyForQuery:
+		q.stamp()
+	case wire.NoticeResponse, wire.NotificationResponse, wire.ParameterStatus:
+	default:
+		if q.n == 0 {
+			q.stamp()
+		}
+	}
 }
 
 func (q *requests) at(i int) byte { return q.ring[(q.head+i)&(len(q.ring)-1)] }

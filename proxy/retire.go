@@ -38,9 +38,11 @@ func (b *backend) end(reason string) {
 	b.destroy()
 }
 
-// bye tells the server that the connection ends, where it can be told.
+// bye tells the server that the connection ends, where it can be told: behind
+// half a message a Terminate would be taken for its other half, and a statement
+// run that nobody has written.
 func (b *backend) bye() {
-	if b.stream.Held() == 0 {
+	if b.stream.Held() == 0 && !b.cut {
 		b.send(wire.AppendTerminate(nil))
 	}
 }
@@ -53,6 +55,7 @@ func (b *backend) destroy() {
 
 // shut closes the socket.
 func (b *backend) shut() {
+	b.host.dismiss(b)
 	b.unhold()
 	b.answered()
 	b.parked = false

@@ -40,8 +40,12 @@ type session struct {
 	started  time.Duration // the loop's clock when it came to the loop
 	received int64         // bytes from the client
 	sent     int64         // bytes to the client
+	heard    time.Duration // the loop's clock when its latest message began, or it was its turn again
+	counted  int64         // received when a sign of life was last seen in it; see silent
+	backlog  *backlog      // nil while it takes what it is sent
 
 	greeting bool // not logged in yet
+	admitted bool // was told AuthenticationOk
 	setup    bool // the backend is being given this session's parameters
 	discard  bool // rest is thrown away
 	scanning bool // rest is statement text
@@ -112,7 +116,7 @@ const maxOwed = 2 * netloop.BufferSize
 
 // blocked reports whether the client is not to be read for now.
 func (s *session) blocked() bool {
-	return s.stalled() || s.backend != nil && s.backend.stream.Held() > 0 || s.stream.Held() > maxOwed
+	return s.stalled() || s.backend != nil && (s.backend.stream.Held() > 0 || s.backend.expiry.sending) || s.stream.Held() > maxOwed
 }
 
 // stalled reports whether the client's messages have to wait for something

@@ -16,6 +16,9 @@ const (
 	QueryCanceled         = "57014" // query_canceled
 	AdminShutdown         = "57P01" // admin_shutdown
 	CannotConnectNow      = "57P03" // cannot_connect_now
+	IdleInTransaction     = "25P03" // idle_in_transaction_session_timeout
+	IdleSession           = "57P05" // idle_session_timeout
+	SuccessfulCompletion  = "00000" // successful_completion
 	InsufficientPrivilege = "42501" // insufficient_privilege
 	InternalError         = "XX000" // internal_error
 )
