@@ -175,6 +175,6 @@ func grantsShape() grantsValue {
 			func(g *Grants) *[]string { return &g.Functions },
 			"EXECUTE on functions beyond `pg_catalog`'s harmless ones."),
 		want("replication", boolean(), func(g *Grants) *bool { return &g.Replication },
-			"Whether replication connections may be opened.").or("false"),
+			"Whether replication connections may be opened. `ALL` does not include it.").or("false"),
 	}}}
 }

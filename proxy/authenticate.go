@@ -216,25 +216,32 @@ func (l *login) authorize(id *identity) (*client, error) {
 		access = accessTo(w, u)
 	}
 	if access == nil {
+		u, access, database = l.replicated(w)
+	}
+	if access == nil {
 		return nil, fault.New(fault.Policy, sqlstate.InvalidCatalogName,
 			fmt.Sprintf("database \"%s\" does not exist", l.database)).WithHint(reachable(w)).Because(noRoute(ok))
+	}
+	if f := l.admits(access); f != nil {
+		return nil, f
 	}
 	if !l.seat.claim(id) {
 		return nil, fault.New(fault.Policy, sqlstate.TooManyConnections,
 			fmt.Sprintf("too many connections for role \"%s\"", l.user))
 	}
 	return &client{
-		transport: l.transport,
-		tls:       l.tls,
-		writer:    w,
-		access:    access,
-		upstream:  u,
-		database:  database,
-		startup:   l.startup,
-		leftover:  append([]byte(nil), l.reader.Buffered()...),
-		remote:    l.remote,
-		accepted:  l.accepted,
-		seat:      l.seat,
+		transport:   l.transport,
+		tls:         l.tls,
+		writer:      w,
+		access:      access,
+		upstream:    u,
+		replication: l.replication,
+		database:    database,
+		startup:     l.startup,
+		leftover:    append([]byte(nil), l.reader.Buffered()...),
+		remote:      l.remote,
+		accepted:    l.accepted,
+		seat:        l.seat,
 	}, nil
 }
 

@@ -15,13 +15,23 @@ import (
 	"pggateway/wire"
 )
 
-// cancelKeys finds the session that a CancelRequest is meant for. The keys are
+// keyHolder is whom a CancelRequest may be meant for.
+type keyHolder interface {
+	heldKey() *wire.CancelKey // guarded by cancelKeys.mu
+	postCancel()              // serves a request on its loop
+}
+
+func (s *session) heldKey() *wire.CancelKey { return &s.key }
+
+func (s *session) postCancel() { s.host.loop.Post(s.cancel) }
+
+// cancelKeys finds whom a CancelRequest is meant for. The keys are
 // the gateway's own: what a server gave for its connection stays here, since in
 // transaction mode the connection may be another client's by the time a cancel
 // request comes.
 type cancelKeys struct {
-	mu       sync.Mutex
-	sessions map[uint32]*session // by the key's process ID
+	mu      sync.Mutex
+	holders map[uint32]keyHolder // by the key's process ID
 }
 
 // Lengths of the secret part of a key, in bytes ("BackendKeyData").
@@ -31,7 +41,7 @@ const (
 )
 
 // issue gives a session of that protocol version its key, and registers it.
-func (k *cancelKeys) issue(s *session, version uint32) {
+func (k *cancelKeys) issue(h keyHolder, version uint32) {
 	n := secretLen30
 	if version >= wire.Version32 {
 		n = secretLen32
@@ -41,32 +51,32 @@ func (k *cancelKeys) issue(s *session, version uint32) {
 	pid := binary.BigEndian.Uint32(random) &^ (1 << 31)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for k.sessions[pid] != nil || pid == 0 {
+	for k.holders[pid] != nil || pid == 0 {
 		pid = (pid + 1) &^ (1 << 31) // drivers read it as a signed number
 	}
-	s.key = wire.CancelKey{PID: pid, Secret: random[4:]} // under mu: serve reads it
-	k.sessions[pid] = s
+	*h.heldKey() = wire.CancelKey{PID: pid, Secret: random[4:]}
+	k.holders[pid] = h
 }
 
 // revoke forgets a session's key.
-func (k *cancelKeys) revoke(s *session) {
+func (k *cancelKeys) revoke(h keyHolder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.sessions, s.key.PID)
+	delete(k.holders, h.heldKey().PID)
 }
 
 // serve passes a CancelRequest to its session. A wrong key is ignored without a
 // word, as in PostgreSQL, and its secret compared in constant time.
 func (k *cancelKeys) serve(key wire.CancelKey) {
 	k.mu.Lock()
-	s := k.sessions[key.PID]
+	h := k.holders[key.PID]
 	var secret []byte
-	if s != nil {
-		secret = s.key.Secret
+	if h != nil {
+		secret = h.heldKey().Secret
 	}
 	k.mu.Unlock()
-	if s != nil && subtle.ConstantTimeCompare(secret, key.Secret) == 1 {
-		s.host.loop.Post(s.cancel)
+	if h != nil && subtle.ConstantTimeCompare(secret, key.Secret) == 1 {
+		h.postCancel()
 	}
 }
 

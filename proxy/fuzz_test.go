@@ -34,6 +34,10 @@ func (shut) Open(ctx context.Context) (*upstream.Conn, error) {
 	return nil, ctx.Err()
 }
 
+func (s shut) OpenReplication(ctx context.Context, _ string, _ []wire.Parameter) (*upstream.Conn, error) {
+	return s.Open(ctx)
+}
+
 func socketpair(t testing.TB) (a, b net.Conn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

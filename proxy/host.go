@@ -20,6 +20,8 @@ import (
 // *upstream.Target is one.
 type Opener interface {
 	Open(ctx context.Context) (*upstream.Conn, error)
+	// OpenReplication opens one for replication, mode being "true" or "database".
+	OpenReplication(ctx context.Context, mode string, settings []wire.Parameter) (*upstream.Conn, error)
 }
 
 // hostKey is what makes sessions share a pool: the same upstream, role and
@@ -171,6 +173,11 @@ type unusable struct{ err error }
 
 // Open always fails.
 func (u unusable) Open(context.Context) (*upstream.Conn, error) { return nil, u.err }
+
+// OpenReplication always fails.
+func (u unusable) OpenReplication(context.Context, string, []wire.Parameter) (*upstream.Conn, error) {
+	return nil, u.err
+}
 
 // Open opens a connection on a goroutine of its own.
 func (h *host) Open() {

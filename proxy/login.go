@@ -47,6 +47,8 @@ type login struct {
 	startup  *wire.Startup
 	user     string // as claimed
 	database string // as asked for
+
+	replication replication
 }
 
 // newLogin takes over the socket and starts its clock.

@@ -53,9 +53,11 @@ type Proxy struct {
 	serving bool           // the loops run
 	clients sync.WaitGroup // sessions
 
-	mu    sync.Mutex
-	hosts map[hostKey]*host
-	next  int // the loop that the next host goes to
+	mu       sync.Mutex
+	hosts    map[hostKey]*host
+	relays   map[*relay]struct{}
+	next     int  // the loop that the next host or relay goes to
+	draining bool // who comes now is told to go
 }
 
 // New makes a proxy that listens nowhere yet. ctx bounds the resolution of
@@ -63,9 +65,9 @@ type Proxy struct {
 func New(ctx context.Context, o Options) (*Proxy, error) {
 	p := &Proxy{
 		config: o.Config, target: o.Target, log: o.Log, now: o.Now,
-		hosts: make(map[hostKey]*host),
+		hosts: make(map[hostKey]*host), relays: make(map[*relay]struct{}),
 	}
-	p.keys.sessions = make(map[uint32]*session)
+	p.keys.holders = make(map[uint32]keyHolder)
 	p.ctx, p.stop = context.WithCancel(ctx)
 	var err error
 	p.door, err = newDoor(ctx, doorParts{
@@ -113,8 +115,12 @@ func (p *Proxy) Serve() {
 func (p *Proxy) Drain(ctx context.Context) error {
 	p.door.close()
 	p.mu.Lock()
+	p.draining = true
 	for _, h := range p.hosts {
 		h.loop.Post(h.drain)
+	}
+	for r := range p.relays {
+		r.loop.Post(r.drain)
 	}
 	p.mu.Unlock()
 	done := make(chan struct{})
@@ -145,6 +151,7 @@ func (p *Proxy) Close() {
 		l.Post(func() {
 			defer closed.Done()
 			p.closeHosts(l)
+			p.closeRelays(l)
 		})
 	}
 	closed.Wait() // no loop begins background work any more
@@ -184,6 +191,10 @@ func (p *Proxy) background(work func(ctx context.Context)) {
 
 // admit takes over a client from the door: its pool's loop makes a session of it.
 func (p *Proxy) admit(c *client) {
+	if c.replication != noReplication {
+		p.relay(c)
+		return
+	}
 	p.mu.Lock()
 	h := p.host(c.upstream, c.access.Login, c.database)
 	h.users++
@@ -219,6 +230,9 @@ func (p *Proxy) warm() {
 	defer p.mu.Unlock()
 	for _, w := range p.config.Writers {
 		for _, access := range w.Upstreams {
+			if access.Grants.Replication {
+				continue // its connections come from no pool
+			}
 			i := slices.IndexFunc(p.config.Upstreams, func(u *config.Upstream) bool { return u.Name == access.Name })
 			if i < 0 {
 				continue

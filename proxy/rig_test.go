@@ -39,8 +39,9 @@ type rig struct {
 	servers  chan *end // opened connections, in order
 
 	mu     sync.Mutex
-	fail   error         // of Open
-	block  chan struct{} // Open waits for it
+	fail   error            // of Open
+	block  chan struct{}    // Open waits for it
+	asked  []wire.Parameter // of OpenReplication, the last time
 	closed bool
 }
 
@@ -79,7 +80,7 @@ func newRig(t testing.TB, tune func(*config.Config, *config.Upstream)) *rig {
 		if n := p.door.admission.taken.Load(); n != 0 {
 			t.Errorf("%d seats are still taken after everybody left", n)
 		}
-		if n := len(p.keys.sessions); n != 0 {
+		if n := len(p.keys.holders); n != 0 {
 			t.Errorf("%d cancel keys are left", n)
 		}
 		if t.Failed() {
@@ -112,6 +113,14 @@ func (r *rig) Open(ctx context.Context) (*upstream.Conn, error) {
 		Transport:  netloop.NewTransport(near),
 		Parameters: []wire.Parameter{{Name: "server_version", Value: "15.0"}, {Name: "TimeZone", Value: "UTC"}},
 	}, nil
+}
+
+// OpenReplication is the proxy's way to a server of a client that replicates.
+func (r *rig) OpenReplication(ctx context.Context, mode string, settings []wire.Parameter) (*upstream.Conn, error) {
+	r.mu.Lock()
+	r.asked = append([]wire.Parameter{{Name: "replication", Value: mode}}, settings...)
+	r.mu.Unlock()
+	return r.Open(ctx)
 }
 
 func (r *rig) close() {
@@ -204,7 +213,7 @@ func (r *rig) onLoop(fn func(h *host)) {
 func (r *rig) sessions() int {
 	r.proxy.keys.mu.Lock()
 	defer r.proxy.keys.mu.Unlock()
-	return len(r.proxy.keys.sessions)
+	return len(r.proxy.keys.holders)
 }
 
 // counts waits until the pool's numbers are right.

@@ -140,7 +140,8 @@ func (l *login) negotiateVersion() {
 
 // admissible refuses what needs no knowledge of who it is.
 func (l *login) admissible() error {
-	replication := l.startup.Get("replication")
+	var f *fault.Fault
+	l.replication, f = replicationOf(l.startup)
 	switch {
 	case l.listener.secured() && l.tls == nil:
 		return fault.New(fault.Policy, sqlstate.InvalidAuthorization, "TLS is required to log in here").
@@ -157,8 +158,8 @@ func (l *login) admissible() error {
 	case !goodName(l.database):
 		return fault.New(fault.Client, sqlstate.InvalidCatalogName, "invalid database name in startup packet").
 			WithDetail(nameRule)
-	case replication != "" && !isFalse(replication):
-		return fault.New(fault.Client, sqlstate.FeatureNotSupported, "replication connections are not supported yet")
+	case f != nil:
+		return f
 	}
 	return l.checkHolder()
 }
@@ -170,11 +171,4 @@ const nameRule = "A name is at most 63 bytes of UTF-8 without control characters
 // that the client did not ask for.
 func goodName(s string) bool {
 	return len(s) <= maxName && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
-}
-
-// isFalse reports whether PostgreSQL reads the text as a boolean false: 0, or a
-// prefix of "false", "no" or "off", except "o", which might be "on".
-func isFalse(s string) bool {
-	s = strings.ToLower(s)
-	return s == "0" || s != "o" && (strings.HasPrefix("false", s) || strings.HasPrefix("no", s) || strings.HasPrefix("off", s))
 }

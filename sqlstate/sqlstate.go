@@ -8,6 +8,7 @@ const (
 	ConnectionFailure     = "08006" // connection_failure
 	ProtocolViolation     = "08P01" // protocol_violation
 	FeatureNotSupported   = "0A000" // feature_not_supported
+	InvalidParameterValue = "22023" // invalid_parameter_value
 	InvalidAuthorization  = "28000" // invalid_authorization_specification
 	InvalidPassword       = "28P01" // invalid_password
 	InvalidCatalogName    = "3D000" // invalid_catalog_name

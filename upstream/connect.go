@@ -16,9 +16,9 @@ import (
 	"pggateway/wire"
 )
 
-// applicationName is what the server shows for a connection until the session
-// that uses it brings its own. It is the only parameter that is set here: what a
-// client does not ask for is the server's own default, as without a gateway.
+// applicationName is what the server shows for a pooled connection until the
+// session that uses it brings its own. It is the only parameter that is set here:
+// what a client does not ask for is the server's own default, as without a gateway.
 const applicationName = "gateway"
 
 // resolve finds the addresses to dial.
@@ -77,13 +77,13 @@ func (t *Target) reach(ctx context.Context, addresses []netip.Addr) (net.Conn, *
 }
 
 // login logs in. token is the one that was sent, if one was.
-func (t *Target) login(ctx context.Context, c *Conn, version uint32) (token string, e *Error) {
+func (t *Target) login(ctx context.Context, c *Conn, version uint32, startup []wire.Parameter) (token string, e *Error) {
 	stream := c.stream()
 	reader := wire.NewReader(stream)
 	p := login.Params{
 		User:        t.user,
 		Database:    t.database,
-		Options:     []wire.Parameter{{Name: "application_name", Value: applicationName}},
+		Options:     startup,
 		Credential:  t.method,
 		Require:     t.require,
 		TLS:         c.TLS != nil,

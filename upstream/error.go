@@ -12,6 +12,7 @@ import (
 	"pggateway/sqlstate"
 	"pggateway/upstream/bastion"
 	"pggateway/upstream/login"
+	"pggateway/wire"
 )
 
 // Stage is how far a connection came.
@@ -41,6 +42,25 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Public is a sentence that names no host, address, role or secret.
 func (e *Error) Public() string { return e.public }
+
+// Parameter returns the server's own words when it refused the login because of a
+// startup parameter's name or value. They concern nobody but who set it.
+func (e *Error) Parameter() (wire.Fields, bool) {
+	var server *login.ServerError
+	if !errors.As(e.Err, &server) {
+		return wire.Fields{}, false
+	}
+	switch server.Fields.Code {
+	case sqlstate.InvalidParameterValue, undefinedObject, cantChangeParameter:
+		return server.Fields, true
+	}
+	return wire.Fields{}, false
+}
+
+const (
+	undefinedObject     = "42704"
+	cantChangeParameter = "55P02"
+)
 
 // ErrNoCancel says that the server gave no key to cancel with, as RDS Proxy does.
 var ErrNoCancel = errors.New("the server takes no cancel requests on this connection")

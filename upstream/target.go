@@ -169,7 +169,19 @@ func (t *Target) credential(u *config.Upstream, l *config.Login) error {
 // on a new connection: the old one may have been signed by credentials that were
 // revoked, or in the moment before the role was granted.
 func (t *Target) Open(ctx context.Context) (*Conn, error) {
-	c, token, e := t.open(ctx)
+	return t.openWith(ctx, []wire.Parameter{{Name: "application_name", Value: applicationName}})
+}
+
+// OpenReplication is Open for a connection that streams ("Streaming Replication
+// Protocol"). mode is the startup parameter of that name: "true" or "database".
+// The settings are parameters of the session, which can only be set now: such a
+// connection may take no SQL.
+func (t *Target) OpenReplication(ctx context.Context, mode string, settings []wire.Parameter) (*Conn, error) {
+	return t.openWith(ctx, append([]wire.Parameter{{Name: "replication", Value: mode}}, settings...))
+}
+
+func (t *Target) openWith(ctx context.Context, startup []wire.Parameter) (*Conn, error) {
+	c, token, e := t.open(ctx, startup)
 	if e == nil {
 		return c, nil
 	}
@@ -179,7 +191,7 @@ func (t *Target) Open(ctx context.Context) (*Conn, error) {
 	t.deps.Tokens.Drop(t.token, token)
 	t.log.Warn("server refused an IAM token",
 		zap.String("signed_for", t.token.HostPort), zap.String("region", t.token.Region), zap.String("role", t.user), zap.Error(e.Err))
-	if c, _, e = t.open(ctx); e != nil {
+	if c, _, e = t.open(ctx, startup); e != nil {
 		return nil, e
 	}
 	return c, nil
@@ -187,21 +199,21 @@ func (t *Target) Open(ctx context.Context) (*Conn, error) {
 
 // open tries once, or twice with a server that does not take our protocol version.
 // token is the one that was sent, if one was.
-func (t *Target) open(ctx context.Context) (c *Conn, token string, e *Error) {
+func (t *Target) open(ctx context.Context, startup []wire.Parameter) (c *Conn, token string, e *Error) {
 	version := t.versions.next()
-	c, token, e = t.try(ctx, version)
+	c, token, e = t.try(ctx, version, startup)
 	if !t.versions.heard(version, e) {
 		return c, token, e
 	}
 	refused := e
-	c, token, e = t.try(ctx, wire.Version30)
+	c, token, e = t.try(ctx, wire.Version30, startup)
 	if e == nil || e.Stage == StageLogin && !errors.As(e, new(*login.StartupError)) {
 		t.spoke30(refused)
 	}
 	return c, token, e
 }
 
-func (t *Target) try(ctx context.Context, version uint32) (c *Conn, token string, e *Error) {
+func (t *Target) try(ctx context.Context, version uint32, startup []wire.Parameter) (c *Conn, token string, e *Error) {
 	var addresses []netip.Addr
 	if t.via == nil {
 		if addresses, e = t.resolve(ctx); e != nil {
@@ -212,7 +224,7 @@ func (t *Target) try(ctx context.Context, version uint32) (c *Conn, token string
 	if e != nil {
 		return nil, "", e
 	}
-	if token, e = t.login(ctx, c, version); e != nil {
+	if token, e = t.login(ctx, c, version, startup); e != nil {
 		_ = c.Close()
 		return nil, token, e
 	}

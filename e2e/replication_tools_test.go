@@ -1,0 +1,137 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"pggateway/e2e/kit"
+)
+
+// tool runs one of PostgreSQL's programs to its end.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, kit.PostgresBinary(t, name), args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// TestBaseBackup takes a base backup, with the WAL by a second connection, and
+// has PostgreSQL verify it. The program names no database of ours.
+func TestBaseBackup(t *testing.T) {
+	t.Parallel()
+	h, pg := replicationHouse(t)
+	pg.Exec("app", "insert into events (what) select repeat(md5(n::text), 20) from generate_series(1, 50000) n")
+	dir := filepath.Join(t.TempDir(), "backup")
+	tool(t, "pg_basebackup", "-d", h.replicate("up"), "-D", dir, "--checkpoint=fast", "--wal-method=stream", "--no-sync", "--label=a backup")
+	tool(t, "pg_verifybackup", dir)
+	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender'", "0")
+}
+
+func TestReceivePrograms(t *testing.T) {
+	t.Parallel()
+	h, pg := replicationHouse(t)
+
+	tool(t, "pg_recvlogical", "-d", h.replicate("up"), "--slot=logical", "--create-slot", "--plugin=test_decoding")
+	pg.Exec("app", "insert into events (what) values ('for pg_recvlogical')")
+	end := pg.Value("app", "select pg_current_wal_lsn()")
+	got := tool(t, "pg_recvlogical", "-d", h.replicate("up"), "--slot=logical", "--start", "--endpos="+end, "--no-loop", "-f", "-", "-F", "0")
+	if !strings.Contains(got, "for pg_recvlogical") {
+		t.Errorf("pg_recvlogical got %q", got)
+	}
+	tool(t, "pg_recvlogical", "-d", h.replicate("up"), "--slot=logical", "--drop-slot")
+
+	dir := t.TempDir()
+	tool(t, "pg_receivewal", "-d", h.replicate("up"), "--slot=physical", "--create-slot", "-D", dir)
+	cmd := exec.CommandContext(t.Context(), kit.PostgresBinary(t, "pg_receivewal"),
+		"-d", h.replicate("up"), "--slot=physical", "-D", dir, "--no-loop", "--no-sync")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	pg.WaitFor("postgres", "select count(*) from pg_replication_slots where active", "1")
+	pg.Exec("app", "insert into events (what) values ('for pg_receivewal')")
+	pg.Exec("app", "select pg_switch_wal()")
+	if !received(t, dir, "for pg_receivewal") {
+		t.Errorf("the row is not in the WAL that was received: %s", out.String())
+	}
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("pg_receivewal: %v\n%s", err, out.String())
+	}
+	pg.WaitFor("postgres", "select count(*) from pg_replication_slots where active", "0")
+	tool(t, "pg_receivewal", "-d", h.replicate("up"), "--slot=physical", "--drop-slot")
+	if n := pg.Value("postgres", "select count(*) from pg_replication_slots"); n != "0" {
+		t.Errorf("%s slots are left", n)
+	}
+}
+
+// received waits until a file in the directory holds the text.
+func received(t *testing.T, dir, text string) bool {
+	t.Helper()
+	for range 1000 {
+		files, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, f := range files {
+			if content, err := os.ReadFile(f); err == nil && bytes.Contains(content, []byte(text)) {
+				return true
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
+// A client that does not read makes the server wait, not the gateway hold.
+func TestReplicationBackPressure(t *testing.T) {
+	t.Parallel()
+	h, pg := replicationHouse(t)
+	pg.Exec("app", "insert into events (what) select repeat(md5(n::text), 20) from generate_series(1, 100000) n") // some 80 MB
+	before := memory(t, h.gateway.Pid())
+	for range 4 {
+		c := h.walsender("true")
+		hc, err := c.Hijack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hc.Conn.Close()
+		hc.Frontend.Send(&pgproto3.Query{String: "BASE_BACKUP (CHECKPOINT 'fast')"})
+		if err := hc.Frontend.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender' and wait_event = 'ClientWrite' or wait_event = 'WalSenderWriteData'", "4")
+	if grown := memory(t, h.gateway.Pid()) - before; grown > 64<<20 {
+		t.Errorf("the gateway has grown by %d bytes", grown)
+	}
+}
+
+// memory is what a process has in memory, in bytes.
+func memory(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		t.Fatal(err)
+	}
+	return resident * os.Getpagesize()
+}
