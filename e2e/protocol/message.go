@@ -83,7 +83,7 @@ func frontend(name string, s *scanner) (m pgproto3.FrontendMessage, err error) {
 		if w := s.word(); w == "S" || w == "P" {
 			return w[0]
 		}
-		err = fmt.Errorf("S (statement) or P (portal) is missing")
+		err = fmt.Errorf("what is described or closed is missing: S (statement) or P (portal)")
 		return 0
 	}
 	switch name {

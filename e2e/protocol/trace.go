@@ -132,8 +132,15 @@ func report(e *pgproto3.ErrorResponse) string {
 	}
 	fmt.Fprintf(&b, " %s %s", e.Code, text(e.Message))
 	for _, f := range []struct{ name, value string }{
-		{"detail", e.Detail}, {"hint", e.Hint}, {"where", e.Where}, {"query", e.InternalQuery}, {"schema", e.SchemaName},
-		{"table", e.TableName}, {"column", e.ColumnName}, {"type", e.DataTypeName}, {"constraint", e.ConstraintName},
+		{"detail", e.Detail},
+		{"hint", e.Hint},
+		{"where", e.Where},
+		{"query", e.InternalQuery},
+		{"schema", e.SchemaName},
+		{"table", e.TableName},
+		{"column", e.ColumnName},
+		{"type", e.DataTypeName},
+		{"constraint", e.ConstraintName},
 	} {
 		if f.value != "" {
 			fmt.Fprintf(&b, " %s=%s", f.name, text(f.value))
