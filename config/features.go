@@ -16,7 +16,6 @@ type feature struct {
 // unsupported are those features by key, names spelled "*" and indices "[]".
 // It is a constant: supporting a feature is deleting its row.
 var unsupported = map[string]feature{
-	"listen[].proxy_protocol":                     {anything, ""},
 	"admin.http":                                  {anything, ""},
 	"admin.users":                                 {anything, ""},
 	"admin.audit":                                 {anything, ""},

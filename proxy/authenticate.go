@@ -274,14 +274,11 @@ func noRoute(known bool) error {
 // allowedFrom reports whether the networks contain the address; no networks
 // contain every address.
 func allowedFrom(networks []netip.Prefix, a netip.Addr) bool {
-	if len(networks) == 0 {
-		return true
-	}
+	return len(networks) == 0 || contains(networks, a)
+}
+
+// contains reports whether one of the networks contains the address.
+func contains(networks []netip.Prefix, a netip.Addr) bool {
 	a = a.WithZone("")
-	for _, n := range networks {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }

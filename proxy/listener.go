@@ -40,10 +40,6 @@ type listener struct {
 }
 
 func newListener(ctx context.Context, d *door, l config.Listen) (*listener, error) {
-	switch {
-	case len(l.ProxyProtocol) > 0:
-		return nil, errors.New("proxy_protocol: not supported yet")
-	}
 	cert, err := newServerTLS(ctx, l.TLS, d.secrets)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -110,9 +109,6 @@ func TestDoorRefusesWhatIsNotThere(t *testing.T) {
 		change func(*config.Config)
 		want   string
 	}{
-		{"proxy protocol", func(c *config.Config) {
-			c.Listen[0].ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-		}, "listen[0].proxy_protocol: not supported yet"},
 		{"no authority", func(c *config.Config) {
 			c.Listen[1].TLS.Mode, c.Listen[1].TLS.ClientCA = config.ListenTLSVerifyClient, env("GONE")
 		}, "listen[1].tls.client_ca: env:GONE"},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,7 +41,8 @@ type login struct {
 	conn      net.Conn  // tls, else transport
 	reader    *wire.Reader
 	seat      *seat
-	remote    netip.AddrPort
+	remote    netip.AddrPort // the client's
+	balancer  netip.AddrPort // the socket's peer where it is not the client; zero otherwise
 	accepted  time.Time
 
 	pending  []byte // to be sent with the next write
@@ -64,7 +66,7 @@ func newLogin(l *listener, socket net.Conn) *login {
 		accepted:  l.door.now(),
 	}
 	if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
-		g.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
+		g.remote = unmapped(a.AddrPort())
 	}
 	if d := l.door.config.Limits.LoginTimeout; d > 0 {
 		_ = t.SetDeadline(g.accepted.Add(d))
@@ -105,6 +107,9 @@ func (l *login) run() {
 // The error is a *fault.Fault when the client is to be told, an *abandoned when
 // there is nobody or nothing to tell.
 func (l *login) prove() (*client, error) {
+	if err := l.forwarded(); err != nil {
+		return nil, err
+	}
 	if err := l.negotiate(); err != nil {
 		return nil, err
 	}
@@ -151,12 +156,19 @@ func (l *login) lost(err error) error {
 	}
 }
 
+// hungUp reports whether an error is that the peer ended the connection the hard
+// way, as load balancers' health checks do.
+func hungUp(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
+
 // fail tells the client and the log why the login ends. The caller closes the
 // socket.
 func (l *login) fail(err error) {
 	fields := []zap.Field{
 		zap.String("writer", clip(l.user)), zap.String("database", clip(l.database)),
 		zap.Stringer("client", l.remote), zap.Bool("tls", l.tls != nil),
+	}
+	if l.balancer.IsValid() {
+		fields = append(fields, zap.Stringer("balancer", l.balancer))
 	}
 	var f *fault.Fault
 	if !errors.As(err, &f) {

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pires/go-proxyproto"
+
 	"pggateway/fault"
 	"pggateway/sqlstate"
 	"pggateway/wire"
@@ -68,7 +70,7 @@ func (l *login) negotiate() error {
 func (l *login) badStartup(err error) error {
 	violation := fault.New(fault.Client, sqlstate.ProtocolViolation, "invalid length of startup packet")
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), hungUp(err) && len(l.reader.Buffered()) == 0:
 		// Health checks and port scanners, and clients that did not like the
 		// answer to SSLRequest.
 		return &abandoned{cause: err, quiet: true}
@@ -83,6 +85,11 @@ func (l *login) badStartup(err error) error {
 		case 0:
 			return fault.New(fault.Client, sqlstate.ProgramLimitExceeded,
 				fmt.Sprintf("startup packet is longer than %d bytes", wire.MaxStartup)).Because(err)
+		case 'P', '\r':
+			if b := l.reader.Buffered(); begins(b, proxyproto.SIGV1) || begins(b, proxyproto.SIGV2) {
+				err = errors.New("a PROXY protocol header from an address that is not among proxy_protocol")
+			}
+			return violation.Because(err)
 		default: // no length under 16 MiB: HTTP, or anything else that is not ours
 			return violation.Because(err)
 		}
