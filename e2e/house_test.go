@@ -35,6 +35,7 @@ type house struct {
 	dir       string
 	upstreams strings.Builder // YAML below "upstreams:"
 	names     []string
+	limits    string // YAML of "limits:"; none if empty
 	env       []string
 }
 
@@ -107,6 +108,9 @@ func (h *house) start(listen string, extraWriters ...string) *kit.Gateway {
 	fmt.Fprintf(&b, "listen: [%s]\n", listen)
 	fmt.Fprintf(&b, "egress: {source_ip: %s}\n", egress)
 	fmt.Fprintf(&b, "ssh: {identity: file:%s}\n", h.ssh.File)
+	if h.limits != "" {
+		fmt.Fprintf(&b, "limits: %s\n", h.limits)
+	}
 	fmt.Fprintf(&b, "upstreams:\n%swriters:\n", h.upstreams.String())
 	fmt.Fprintf(&b, "  %s:\n    password: \"literal:%s\"\n    upstreams: %s\n", writer, writerPassword, h.access())
 	for _, w := range extraWriters {
