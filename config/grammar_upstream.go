@@ -24,7 +24,7 @@ func upstreamShape() *mapping[Upstream] {
 			"The DSQL cluster's region. Needed for `dsql`, and only there."),
 		want("aliases", list[string]{item: text("a name without *", checkExactName), what: "names", same: same}, func(u *Upstream) *[]string { return &u.Aliases },
 			"Further names that clients may ask for."),
-		want("sni", list[string]{item: serverName("a host name"), what: "host names", same: strings.ToLower}, func(u *Upstream) *[]string { return &u.SNI },
+		want("sni", list[string]{item: sniName(), what: "host names", same: strings.ToLower}, func(u *Upstream) *[]string { return &u.SNI },
 			"TLS server names that select this upstream."),
 		want("schema", optional[UpstreamSchema]{&mapping[UpstreamSchema]{what: "a schema", keys: []key[UpstreamSchema]{
 			want("name", text("a schema's name", checkExactName), func(s *UpstreamSchema) *string { return &s.Name },

@@ -61,6 +61,19 @@ func serverName(what string) scalar[string] {
 	})
 }
 
+// sniName is a name that a TLS client may ask for (RFC 6066, section 3).
+func sniName() scalar[string] {
+	return text("a host name", func(text string) (string, string) {
+		if _, err := netip.ParseAddr(text); err == nil {
+			return "clients send no server name when they connect to an IP address", ""
+		}
+		if strings.Contains(text, "*") {
+			return "a wildcard names no server", ""
+		}
+		return checkHost(text)
+	})
+}
+
 // address is host:port as net.Listen takes it.
 func address(what string) scalar[string] {
 	return text(what, func(text string) (string, string) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,6 +48,11 @@ func (d *decoder) checkListeners(c *Config) {
 	}
 }
 
+// encrypted reports whether a listener has TLS, or none is known.
+func (c *Config) encrypted() bool {
+	return len(c.Listen) == 0 || slices.ContainsFunc(c.Listen, func(l Listen) bool { return l.TLS.Mode != ListenTLSDisable })
+}
+
 // clash reports whether two listening addresses cannot be bound side by side.
 func clash(a, b string) bool {
 	hostA, portA, _ := net.SplitHostPort(a)
@@ -83,6 +89,7 @@ func (d *decoder) checkNames(c *Config) {
 		taken[u.Name] = "the upstream of that name"
 	}
 	servers := map[string]string{}
+	encrypted := c.encrypted()
 	for _, u := range c.Upstreams {
 		at := place{}.key("upstreams").name(u.Name)
 		if u.Name == consoleDatabase {
@@ -99,6 +106,9 @@ func (d *decoder) checkNames(c *Config) {
 			default:
 				taken[alias] = "the upstream " + strconv.Quote(cut(u.Name))
 			}
+		}
+		if !encrypted && d.written(at.key("sni").path) {
+			d.at(at.key("sni").path, "found, but no listener has TLS: no client can send a server name")
 		}
 		for i, server := range u.SNI {
 			server = strings.TrimSuffix(strings.ToLower(server), ".")

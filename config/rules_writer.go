@@ -7,10 +7,7 @@ func (d *decoder) checkWriters(c *Config) {
 	for _, name := range c.Admin.Users {
 		operators[name] = true
 	}
-	encrypted := len(c.Listen) == 0
-	for i := range c.Listen {
-		encrypted = encrypted || c.Listen[i].TLS.Mode != ListenTLSDisable
-	}
+	encrypted := c.encrypted()
 	writers := make([]string, 0, len(c.Writers))
 	for _, w := range c.Writers {
 		writers = append(writers, w.Name)

@@ -210,17 +210,9 @@ func (l *login) authorize(id *identity) (*client, error) {
 		refused.Message = fmt.Sprintf("user \"%s\" may log in only over TLS", l.user)
 		return nil, refused.WithHint("Connect with sslmode=require or stricter.")
 	}
-	u, database, ok := l.door.routes.find(l.database)
-	var access *config.WriterUpstream
-	if ok {
-		access = accessTo(w, u)
-	}
-	if access == nil {
-		u, access, database = l.replicated(w)
-	}
-	if access == nil {
-		return nil, fault.New(fault.Policy, sqlstate.InvalidCatalogName,
-			fmt.Sprintf("database \"%s\" does not exist", l.database)).WithHint(reachable(w)).Because(noRoute(ok))
+	u, access, database, f := l.route(w)
+	if f != nil {
+		return nil, f
 	}
 	if f := l.admits(access); f != nil {
 		return nil, f

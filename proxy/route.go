@@ -7,9 +7,10 @@ import (
 	"pggateway/config"
 )
 
-// routes finds the upstream that a client means by a database name.
+// routes finds the upstream that a client means by a database or a server name.
 type routes struct {
 	exact    map[string]*config.Upstream // names and aliases without "*"
+	servers  map[string]*config.Upstream // TLS server names, as plainName has them
 	patterns []patternRoute              // longest first; of equal length, in the file's order
 }
 
@@ -19,7 +20,7 @@ type patternRoute struct {
 }
 
 func newRoutes(upstreams []*config.Upstream) *routes {
-	r := &routes{exact: make(map[string]*config.Upstream)}
+	r := &routes{exact: make(map[string]*config.Upstream), servers: make(map[string]*config.Upstream)}
 	add := func(name string, u *config.Upstream) {
 		if config.IsPattern(name) {
 			r.patterns = append(r.patterns, patternRoute{name, u})
@@ -29,6 +30,9 @@ func newRoutes(upstreams []*config.Upstream) *routes {
 	}
 	for _, u := range upstreams {
 		add(u.Name, u)
+		for _, name := range u.SNI {
+			r.servers[plainName(name)] = u
+		}
 	}
 	for _, u := range upstreams { // after all keys: a key wins over an alias
 		for _, a := range u.Aliases {
@@ -52,13 +56,22 @@ func (r *routes) find(name string) (u *config.Upstream, database string, ok bool
 		}
 		u = r.patterns[i].upstream
 	}
+	return u, databaseOf(u, name), true
+}
+
+// server returns the upstream that a TLS server name selects, nil for none.
+func (r *routes) server(name string) *config.Upstream { return r.servers[name] }
+
+// databaseOf is the database that is opened on an upstream for a client that asked
+// for one by name.
+func databaseOf(u *config.Upstream, name string) string {
 	switch {
 	case u.Database != "":
-		return u, u.Database, true
+		return u.Database
 	case !u.Pattern():
-		return u, u.Name, true // by an alias, too
+		return u.Name // by an alias, too
 	default:
-		return u, name, true
+		return name
 	}
 }
 
