@@ -170,8 +170,7 @@ func (th *theatre) between(ctx context.Context) error {
 	return nil
 }
 
-// use begins a transaction, looks around and leaves an unnamed statement and a
-// portal behind.
+// use begins a transaction and looks around in it.
 func (th *theatre) use(ctx context.Context, c *pgx.Conn) error {
 	if _, err := c.PgConn().Exec(ctx, "begin").ReadAll(); err != nil {
 		return fmt.Errorf("another client: %w", err)
@@ -183,7 +182,9 @@ func (th *theatre) use(ctx context.Context, c *pgx.Conn) error {
 	if got := string(r.Rows[0][0]); got != seen {
 		return fmt.Errorf("another client finds %q, not %q", got, seen)
 	}
-	return nil
+	// Without its portal it keeps nobody from CREATE INDEX CONCURRENTLY.
+	_, err := c.PgConn().Exec(ctx, "select 1").ReadAll()
+	return err
 }
 
 // clear waits until nothing of the last script runs any more and makes the
