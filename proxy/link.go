@@ -74,6 +74,10 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 // replied is called when the backend's replies so far have been sent on.
 func (s *session) replied() {
 	b := s.backend
+	thinned := s.crowded && b.requests.n <= maxRequests/2
+	if thinned {
+		s.crowded = false
+	}
 	if s.setup {
 		if b.refused != nil {
 			s.setupRefused(*b.refused)
@@ -110,7 +114,7 @@ func (s *session) replied() {
 		s.logout()
 		return
 	}
-	if s.free(); s.backend == nil {
+	if s.free(); s.backend == nil || thinned {
 		s.resume()
 	}
 }

@@ -210,3 +210,49 @@ func TestClientBreaksUnderPressure(t *testing.T) {
 	}()
 	eventually(t, "the session ends", func() bool { return r.sessions() == 0 })
 }
+
+// A storm of small messages takes no more memory than others: the client waits
+// until the server has answered, and is then served to the end.
+func TestManyRequests(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.admit(wire.Version30, nil)
+	a.greeted()
+	a.put(frames(t, "Q(begin)", true))
+	s := r.server()
+	s.want(frames(t, "Q(begin)", true))
+	s.put(frames(t, "C(BEGIN) Z(T)", false))
+	a.want(frames(t, "C(BEGIN) Z(T)", false))
+	const storm = 10 * maxRequests
+	sync, ready := frames(t, "S", true), frames(t, "Z(T)", false)
+	_ = a.SetWriteDeadline(time.Now().Add(patience))
+	go func() { _, _ = a.Write(bytes.Repeat(sync, storm)) }()
+	crowded := func() (n, room int) {
+		r.onLoop(func(h *host) {
+			if q := &h.backends[0].requests; h.sessions.crowded {
+				n, room = q.n, len(q.ring)
+			}
+		})
+		return n, room
+	}
+	eventually(t, "the client has to wait", func() bool { n, _ := crowded(); return n > maxRequests })
+	go func() {
+		for range storm {
+			s.want(sync)
+			s.put(ready)
+		}
+	}()
+	for range storm {
+		a.want(ready)
+	}
+	most := maxRequests + netloop.BufferSize/len(sync)
+	r.onLoop(func(h *host) {
+		if room := len(h.backends[0].requests.ring); room > 2*most {
+			t.Errorf("room for %d requests was made, want %d at most", room, 2*most)
+		}
+	})
+	a.put(frames(t, "Q(commit)", true))
+	s.want(frames(t, "Q(commit)", true))
+	s.put(frames(t, "C(COMMIT) Z", false))
+	a.want(frames(t, "C(COMMIT) Z", false))
+	r.counts("idle", func(c poolCounts) bool { return c.Idle == 1 })
+}

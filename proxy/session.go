@@ -56,6 +56,8 @@ type session struct {
 	leaving  bool // Terminate came while replies were due
 	draining bool // ends at the next chance
 	ended    bool
+	parting  bool // the client has hung up: what it sent is read to the end
+	crowded  bool // the backend has enough requests to answer; see maxRequests
 	pin      pin
 }
 
@@ -102,12 +104,22 @@ func (s *session) advance(data []byte) bool {
 			return false
 		}
 	}
+	if s.backend != nil && s.backend.requests.n > maxRequests && !s.parting {
+		s.crowded = true
+	}
 	if s.blocked() {
 		s.stream.Pause()
 		return false
 	}
 	return true
 }
+
+// maxRequests is how many requests a client may have waiting for their replies
+// before it is not read until half of them are answered: each takes a place in
+// memory, and a storm of five-byte messages would take more than their bytes do.
+// A server that has so many to answer says so before long: their replies are many
+// times what PostgreSQL keeps to itself.
+const maxRequests = 16 << 10
 
 // maxOwed bounds what is held for a client that goes on sending. Replies keep
 // well below it, since a backend is not read while its client has not read; but
@@ -116,7 +128,7 @@ const maxOwed = 2 * netloop.BufferSize
 
 // blocked reports whether the client is not to be read for now.
 func (s *session) blocked() bool {
-	return s.stalled() || s.backend != nil && (s.backend.stream.Held() > 0 || s.backend.expiry.sending) || s.stream.Held() > maxOwed
+	return s.stalled() || s.crowded || s.backend != nil && (s.backend.stream.Held() > 0 || s.backend.expiry.sending) || s.stream.Held() > maxOwed
 }
 
 // stalled reports whether the client's messages have to wait for something
@@ -174,6 +186,7 @@ func (s *session) Hangup() {
 		s.gone(io.EOF)
 		return
 	}
+	s.parting, s.crowded = true, false
 	s.Flushed()
 }
 
