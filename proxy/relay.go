@@ -21,7 +21,8 @@ import (
 //
 // Silence means nothing here: a standby without work and one whose server is gone
 // look alike for hours. TCP's keepalive on both sockets, and what the two say to
-// each other over the stream, tell them apart. So no limit on idle time applies.
+// each other over the stream, tell them apart. So limits on silence and on the
+// time a statement takes do not apply; only who takes nothing is ended (stall).
 type relay struct {
 	proxy    *Proxy
 	loop     *netloop.Loop
@@ -60,6 +61,8 @@ type relay struct {
 	draining  bool // ends at the next boundary
 	ended     bool
 	cancels   int // cancel requests on their way
+	stall     stall
+	watcher   *netloop.Timer
 
 	started  time.Duration // the loop's clock when it came to the loop
 	received int64         // bytes from the client
@@ -162,6 +165,7 @@ func (r *relay) opened(conn *upstream.Conn, err error) {
 	msg = wire.AppendBackendKeyData(msg, r.key)
 	r.reply(wire.AppendReadyForQuery(msg, wire.TxIdle))
 	r.log.Info("login", zap.String("writer", r.writer.Name), zap.Stringer("client", r.remote), zap.String("replication", string(r.mode)))
+	r.watch()
 	r.resume()
 }
 
@@ -234,6 +238,7 @@ func (r *relay) end(reason string, err error) {
 	if r.stop != nil {
 		r.stop()
 	}
+	r.loop.Cancel(r.watcher)
 	r.drop(&r.in)
 	r.drop(&r.held)
 	if r.server != nil {

@@ -126,7 +126,10 @@ func (r *relay) take(data []byte) (used int, wait bool) {
 		switch typ {
 		case wire.CopyData, wire.CopyDone, wire.CopyFail:
 			// Without a command they are left over from a COPY that failed.
-			if r.discard = !r.asked || r.skipping; !r.discard {
+			if r.discard = !r.asked || r.skipping; r.discard {
+				r.pass(data[run:i])
+				run = i
+			} else {
 				r.over = r.over || typ != wire.CopyData
 			}
 		default:
