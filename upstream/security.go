@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"pggateway/config"
@@ -235,10 +236,18 @@ func (s *security) explain(err error) *Error {
 		return say("The upstream's certificate is not valid.", "the server's certificate was not accepted")
 	case remote(err):
 		return say(refusedTLS, "the server refused TLS (its versions, ciphers, or our certificate)")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case s.direct && ended(err):
+		return say("The upstream closed the connection while TLS was set up.",
+			"the server closed the connection (direct TLS takes PostgreSQL 17 or later: tls.negotiation)")
+	case ended(err):
 		return say("The upstream closed the connection while TLS was set up.", "the server closed the connection")
 	}
 	return &Error{StageTLS, err, "TLS with the upstream failed."}
+}
+
+// ended reports whether the peer closed the connection, orderly or not.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // remote reports whether the error is an alert that the peer sent: crypto/tls

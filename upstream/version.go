@@ -2,10 +2,8 @@ package upstream
 
 import (
 	"errors"
-	"io"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"go.uber.org/zap"
 
@@ -47,7 +45,7 @@ func (v *versions) heard(version uint32, e *Error) (again bool) {
 func refusesVersion(err error) bool {
 	var server *login.ServerError
 	if !errors.As(err, &server) {
-		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+		return ended(err)
 	}
 	switch code := server.Fields.Code; {
 	case code == "", code == sqlstate.FeatureNotSupported, strings.HasPrefix(code, "08"), strings.HasPrefix(code, "XX"):
