@@ -3,14 +3,19 @@ package main
 import (
 	"io"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 )
 
+// logPatience is how long the end of the process waits for the log to be taken.
+const logPatience = 5 * time.Second
+
 // newLogger writes to w: lines for people when it is a terminal, JSON otherwise.
-func newLogger(w io.Writer, debug bool) *zap.Logger {
+// Logging never waits for w; done does, for the last lines, and ends it.
+func newLogger(w io.Writer, debug bool) (log *zap.Logger, done func()) {
 	level := zapcore.InfoLevel
 	if debug {
 		level = zapcore.DebugLevel
@@ -25,5 +30,16 @@ func newLogger(w io.Writer, debug bool) *zap.Logger {
 		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	queue := newLogQueue(w, logQueueSize, func(lines int) []byte {
+		line, err := encoder.EncodeEntry(zapcore.Entry{
+			Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of the log are missing here: they were not taken in time",
+		}, []zap.Field{zap.Int("lines", lines)})
+		if err != nil {
+			return nil
+		}
+		defer line.Free()
+		return append([]byte(nil), line.Bytes()...)
+	})
+	log = zap.New(zapcore.NewCore(encoder, zapcore.AddSync(queue), level))
+	return log, func() { _ = queue.close(logPatience) }
 }

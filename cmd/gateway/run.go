@@ -41,8 +41,8 @@ or certificate that cannot be used.`,
 			if err != nil {
 				return err
 			}
-			log := newLogger(cmd.ErrOrStderr(), debug)
-			defer func() { _ = log.Sync() }()
+			log, done := newLogger(cmd.ErrOrStderr(), debug)
+			defer done()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer signal.Stop(signals)
