@@ -55,6 +55,7 @@ func (l *login) beganTLS(err error) bool {
 // (ALPACA). As in PostgreSQL 17 and later, whoever did not is left without a word.
 func (l *login) directTLS() error {
 	if l.listener.tls == nil {
+		l.part()
 		return &abandoned{cause: errors.New("the client began with TLS, which this listener does not have")}
 	}
 	if err := l.handshake(&replay{l.transport, bytes.Clone(l.reader.Buffered())}); err != nil {

@@ -200,6 +200,12 @@ func (l *login) refuse(f *fault.Fault) {
 	if l.tls != nil && l.tls.CloseWrite() != nil {
 		return
 	}
+	l.part()
+}
+
+// part ends the connection without a reset: what the peer still has to say is
+// thrown away for a moment. The caller closes the socket.
+func (l *login) part() {
 	if l.transport.CloseWrite() != nil {
 		return
 	}
