@@ -23,26 +23,37 @@ const (
 
 // replicationHouse is a gateway before a PostgreSQL that can be replicated, with
 // the usual writer and the replicator.
-func replicationHouse(t *testing.T, more ...string) (*house, *kit.Postgres) {
+func replicationHouse(t *testing.T) (*house, *kit.Postgres) {
 	t.Helper()
 	h := newHouse(t)
-	pg := h.postgres(kit.PostgresOptions{
-		HBA: []string{
-			"host all all 127.0.0.0/8 scram-sha-256",
-			"host replication " + role + " 127.0.0.0/8 scram-sha-256",
-		},
-		Settings: map[string]string{"wal_level": "logical", "max_wal_senders": "20", "max_replication_slots": "20", "synchronous_commit": "on"},
-	})
-	pg.Exec("postgres", "alter role "+role+" replication")
-	pg.Exec("app", "create table events (id serial primary key, what text)")
-	h.upstream("up", "127.0.0.1", pg.Port, append([]string{"tls: {mode: disable}"}, more...)...)
-	h.start("", fmt.Sprintf("  %s:\n    password: \"literal:%s\"\n    upstreams: {up: {grants: {replication: true}}}\n", replicator, replicatorPassword))
+	pg := h.replicable(kit.PostgresOptions{})
+	h.upstream("up", "127.0.0.1", pg.Port, "tls: {mode: disable}")
+	h.start("", replicatorYAML)
 	return h, pg
 }
 
-// conn is the replicator's connection string.
+const replicatorYAML = "  " + replicator + ":\n    password: \"literal:" + replicatorPassword + "\"\n    upstreams: {up: {grants: {replication: true}}}\n"
+
+// replicable starts a server that the role may replicate.
+func (h *house) replicable(o kit.PostgresOptions) *kit.Postgres {
+	h.t.Helper()
+	o.HBA = []string{
+		"host all all 127.0.0.0/8 scram-sha-256",
+		"host replication " + role + " 127.0.0.0/8 scram-sha-256",
+	}
+	o.Settings = map[string]string{"wal_level": "logical", "max_wal_senders": "20", "max_replication_slots": "20", "synchronous_commit": "on"}
+	pg := h.postgres(o)
+	pg.Exec("postgres", "alter role "+role+" replication")
+	pg.Exec("app", "create table events (id serial primary key, what text)")
+	return pg
+}
+
+// replicate is the replicator's connection string.
 func (h *house) replicate(database string, more ...string) string {
-	return h.gateway.ConnString(replicator, replicatorPassword, database, append([]string{"sslmode=disable"}, more...)...)
+	if len(more) == 0 || !strings.HasPrefix(more[0], "sslmode=") {
+		more = append([]string{"sslmode=disable"}, more...)
+	}
+	return h.gateway.ConnString(replicator, replicatorPassword, database, more...)
 }
 
 // walsender opens a replication connection through the gateway.
@@ -232,7 +243,7 @@ func TestReplicationParameters(t *testing.T) {
 func TestReplicationUnavailable(t *testing.T) {
 	t.Parallel()
 	h, pg := replicationHouse(t)
-	attempt := func() *pgconn.PgError {
+	attempt := func() (detail string) {
 		t.Helper()
 		_, err := pgconn.Connect(t.Context(), h.replicate("up", "replication=true"))
 		e := pgError(t, err)
@@ -240,14 +251,16 @@ func TestReplicationUnavailable(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		discreet(t, e)
-		return e
+		return e.Detail
 	}
 	pg.Exec("postgres", "alter role "+role+" noreplication")
-	if e := attempt(); !strings.Contains(e.Detail, "42501") {
-		t.Errorf("%+v", e)
+	if detail := attempt(); !strings.Contains(detail, "42501") {
+		t.Error(detail)
 	}
 	pg.Kill()
-	attempt()
+	if detail := attempt(); !strings.Contains(detail, "refuses connections") {
+		t.Error(detail)
+	}
 }
 
 // TestLogicalStream follows a slot while rows come, acknowledges, and ends the

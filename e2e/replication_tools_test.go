@@ -35,10 +35,28 @@ func tool(t *testing.T, name string, args ...string) string {
 // has PostgreSQL verify it. The program names no database of ours.
 func TestBaseBackup(t *testing.T) {
 	t.Parallel()
-	h, pg := replicationHouse(t)
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		h, pg := replicationHouse(t)
+		baseBackup(t, pg, h.replicate("up"))
+	})
+	t.Run("TLS and a bastion", func(t *testing.T) {
+		t.Parallel()
+		h := newHouse(t)
+		cert := h.ca.Issue(t, kit.CertRequest{Names: []string{"127.0.0.1"}})
+		pg := h.replicable(kit.PostgresOptions{TLS: cert})
+		_, way := h.bastion(kit.SSHDOptions{})
+		h.upstream("up", "127.0.0.1", pg.Port, "tls: {mode: verify-full, ca: file:"+h.ca.File+"}", way)
+		h.start(fmt.Sprintf("{address: 127.0.0.1:0, tls: {mode: require, cert: file:%s, key: file:%s}}", cert.CertFile, cert.KeyFile), replicatorYAML)
+		baseBackup(t, pg, h.replicate("up", "sslmode=verify-full sslrootcert="+h.ca.File))
+	})
+}
+
+func baseBackup(t *testing.T, pg *kit.Postgres, conn string) {
+	t.Helper()
 	pg.Exec("app", "insert into events (what) select repeat(md5(n::text), 20) from generate_series(1, 50000) n")
 	dir := filepath.Join(t.TempDir(), "backup")
-	tool(t, "pg_basebackup", "-d", h.replicate("up"), "-D", dir, "--checkpoint=fast", "--wal-method=stream", "--no-sync", "--label=a backup")
+	tool(t, "pg_basebackup", "-d", conn, "-D", dir, "--checkpoint=fast", "--wal-method=stream", "--no-sync", "--label=a backup")
 	tool(t, "pg_verifybackup", dir)
 	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender'", "0")
 }
@@ -103,6 +121,7 @@ func TestReplicationBackPressure(t *testing.T) {
 	t.Parallel()
 	h, pg := replicationHouse(t)
 	pg.Exec("app", "insert into events (what) select repeat(md5(n::text), 20) from generate_series(1, 100000) n") // some 80 MB
+	pg.Exec("postgres", "checkpoint")
 	before := memory(t, h.gateway.Pid())
 	for range 4 {
 		c := h.walsender("true")
@@ -111,12 +130,12 @@ func TestReplicationBackPressure(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer hc.Conn.Close()
-		hc.Frontend.Send(&pgproto3.Query{String: "BASE_BACKUP (CHECKPOINT 'fast')"})
+		hc.Frontend.Send(&pgproto3.Query{String: "BASE_BACKUP"})
 		if err := hc.Frontend.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender' and wait_event = 'ClientWrite' or wait_event = 'WalSenderWriteData'", "4")
+	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender' and wait_event in ('ClientWrite', 'WalSenderWriteData')", "4")
 	if grown := memory(t, h.gateway.Pid()) - before; grown > 64<<20 {
 		t.Errorf("the gateway has grown by %d bytes", grown)
 	}

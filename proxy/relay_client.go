@@ -144,7 +144,11 @@ func (r *relay) take(data []byte) (used int, wait bool) {
 					fmt.Sprintf("unexpected message type 0x%02X during COPY", typ)))
 				return i, false
 			}
-			if r.asked && !(typ == wire.Terminate && r.interruptible()) || r.client.Held() > 0 && typ != wire.Terminate {
+			busy := r.asked || r.client.Held() > 0
+			if typ == wire.Terminate {
+				busy = !r.interruptible()
+			}
+			if busy {
 				return i, true
 			}
 			if typ == wire.Query {

@@ -325,4 +325,3 @@ func TestRelayDrainOfAStuckClient(t *testing.T) {
 		t.Error(err)
 	}
 }
-
