@@ -51,6 +51,17 @@ func routes() []route {
 				"tls: {mode: verify-full, ca: file:"+h.ca.File+"}", pool)
 			return pg, egress
 		}},
+		{"TLS and certificate", func(h *house, pool string) (*kit.Postgres, string) {
+			pg := h.postgres(kit.PostgresOptions{
+				HBA: []string{"hostssl app " + role + " " + egress + "/32 cert"}, ClientCA: h.ca.File,
+				TLS: h.ca.Issue(h.t, kit.CertRequest{Names: []string{"db.example.com"}}),
+			})
+			own := h.ca.Issue(h.t, kit.CertRequest{Subject: role, Client: true})
+			h.upstream("up", "db.example.com", pg.Port, "hostaddr: 127.0.0.1",
+				"tls: {ca: file:"+h.ca.File+", cert: file:"+own.CertFile+", key: file:"+own.KeyFile+"}",
+				"login: {user: "+role+", cert: true}", pool)
+			return pg, egress
+		}},
 		{"bastion and TLS", func(h *house, pool string) (*kit.Postgres, string) {
 			pg := h.postgres(kit.PostgresOptions{
 				HBA: []string{"hostssl app " + role + " 127.0.0.1/32 scram-sha-256"},
