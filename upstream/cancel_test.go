@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"pggateway/config"
 	"pggateway/e2e/kit"
 	"pggateway/upstream/iam"
+	"pggateway/wire"
 )
 
 // TestCancelGoesToTheSameAddress: a name that stands for several servers gives
@@ -241,6 +244,54 @@ func TestToken(t *testing.T) {
 				if p := <-passwords; len(p) < len(want) || p[:len(want)] != want {
 					t.Errorf("password %.60s…", p)
 				}
+			}
+		})
+	}
+}
+
+// TestCancelOverTLS: the request goes over TLS where the connection does, begun in
+// the same way.
+func TestCancelOverTLS(t *testing.T) {
+	noLeaks(t)
+	ca := kit.NewCA(t, "test")
+	cert := ca.Issue(t, kit.CertRequest{Names: []string{host}})
+	for _, negotiation := range []config.Negotiation{config.NegotiationPostgres, config.NegotiationDirect} {
+		t.Run(string(negotiation), func(t *testing.T) {
+			got := make(chan []byte, 1)
+			s := kit.StartScripted(t, func(c *kit.ScriptConn) {
+				if negotiation == config.NegotiationPostgres {
+					var request [8]byte
+					if _, err := io.ReadFull(c.Conn, request[:]); err != nil || !c.Send([]byte("S")) {
+						return
+					}
+				}
+				secure := tls.Server(c.Conn, &tls.Config{Certificates: []tls.Certificate{cert.TLS}, NextProtos: []string{alpn}})
+				if secure.Handshake() != nil {
+					return
+				}
+				c.Conn = secure
+				if c.N > 1 {
+					b := make([]byte, 512)
+					n, _ := io.ReadAtLeast(c, b, 12+wire.MaxSecret)
+					got <- b[:n]
+					return
+				}
+				if _, ok := c.Startup(nil); ok {
+					c.Say(&pgproto3.AuthenticationOk{},
+						&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: bytes.Repeat([]byte("k"), wire.MaxSecret)},
+						&pgproto3.ReadyForQuery{TxStatus: 'I'})
+					c.Silence()
+				}
+			})
+			c := mustOpen(t, mustTarget(t, dependencies(), upstreamAt(s.Port, func(u *config.Upstream) {
+				u.TLS = config.UpstreamTLS{Mode: config.TLSVerifyFull, CA: config.CAFile, CAFile: file(ca.File), Negotiation: negotiation}
+			})))
+			if err := c.Cancel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := wire.AppendCancelRequest(nil, wire.CancelKey{PID: 7, Secret: bytes.Repeat([]byte("k"), wire.MaxSecret)})
+			if b := <-got; !bytes.Equal(b, want) {
+				t.Errorf("the server got %d bytes, %.40q…; want %d", len(b), b, len(want))
 			}
 		})
 	}

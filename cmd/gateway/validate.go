@@ -14,7 +14,8 @@ func newValidate(o *options) *cobra.Command {
 		Use:   "validate",
 		Short: "Print every error of the configuration, or one line saying what it routes",
 		Long: `Print every error of the configuration, each with its place in the file, or one
-line that says what it routes. Nothing is connected to and no secret is read.
+line that says what it routes. Nothing is connected to, and no secret has to be
+there; certificates and keys in files that are there have to match.
 
 Exit code: 0 when the file is good, 2 when it is not.`,
 		Example: "  gateway validate -c gateway.yaml",
@@ -23,6 +24,14 @@ Exit code: 0 when the file is good, 2 when it is not.`,
 			conf, err := o.load(cmd)
 			if err != nil {
 				return err
+			}
+			if faults := badPairs(cmd.Context(), conf); len(faults) > 0 {
+				problems, err := config.Point(o.file, faults)
+				if err != nil {
+					return o.unreadable(err)
+				}
+				fmt.Fprint(cmd.ErrOrStderr(), problems.Explain())
+				return &failure{code: exitUsage}
 			}
 			return say(cmd, fmt.Sprintf("%s: ok: %s\n", o.file, summary(conf)))
 		},
