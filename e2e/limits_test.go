@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -334,4 +338,57 @@ func TestWaitNotice(t *testing.T) {
 	if len(told) != 1 || !strings.HasPrefix(told[0], `NOTICE 00000 waiting for a server connection to "up"`) || !strings.Contains(told[0], "at most 1 connections: 1 in use") {
 		t.Errorf("told %q", told)
 	}
+}
+
+// A login that has to wait is told as well, and libpq and pgx take it: the only
+// server connection is in use, and has to be asked about parameters that nobody
+// has had before.
+func TestWaitNoticeAtLogin(t *testing.T) {
+	t.Parallel()
+	h, _ := limitHouse(t, "{wait_notice: 300ms}")
+	holder := h.unpinned("up")
+	hold := func() { run(t, holder, "begin") }
+	t.Run("pgx", func(t *testing.T) {
+		hold()
+		cfg, err := pgx.ParseConfig(h.gateway.ConnString(writer, writerPassword, "up", "sslmode=disable application_name=pgx timezone=Asia/Tokyo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+			told++
+			run(t, holder, "commit")
+		}
+		c, err := pgx.ConnectConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(context.Background())
+		if got := ask(t, c, "select current_setting('timezone')"); got != "Asia/Tokyo" || told != 1 {
+			t.Errorf("told %d times, and finds %s", told, got)
+		}
+	})
+	t.Run("psql", func(t *testing.T) {
+		hold()
+		info := fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=up sslmode=disable", h.gateway.Port(), writer)
+		cmd := exec.CommandContext(t.Context(), kit.PostgresBinary(t, "psql"), "-XAtqc", "show application_name", info)
+		cmd.Env = append(os.Environ(), "PGPASSWORD="+writerPassword, "PGAPPNAME=told")
+		var printed bytes.Buffer
+		cmd.Stdout = &printed
+		said, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(said).ReadString('\n')
+		if want := `NOTICE:  waiting for a server connection to "up"`; !strings.HasPrefix(line, want) {
+			t.Errorf("psql says %q, %v, want %q", line, err, want)
+		}
+		run(t, holder, "commit")
+		if err := cmd.Wait(); err != nil || printed.String() != "told\n" {
+			t.Errorf("psql prints %q, %v", printed.String(), err)
+		}
+	})
 }

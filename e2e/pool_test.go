@@ -222,6 +222,38 @@ func TestTooManyClients(t *testing.T) {
 	h.dial("up")
 }
 
+// TestTooManyClientsOfAll counts the clients of all writers, and has a place
+// again when one has left.
+func TestTooManyClientsOfAll(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	pg := h.postgres(kit.PostgresOptions{})
+	h.upstream("up", "127.0.0.1", pg.Port, "tls: {mode: disable}")
+	h.limits = "{max_clients: 3}"
+	h.start("", "  other:\n    password: \"literal:pw\"\n    upstreams: {up: {grants: ALL}}\n")
+	var first *pgx.Conn
+	for range 3 { // more than once when the kit's own visit has not been taken off the books
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			c, err := h.try("other", "pw", "up")
+			if err == nil {
+				first = c
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err := h.try(writer, writerPassword, "up")
+	if e := pgError(t, err); e.Severity != "FATAL" || e.Code != "53300" {
+		t.Errorf("%+v", e)
+	}
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("up")
+}
+
 // TestSilentUpstream asks for a database that takes the login and never answers.
 func TestSilentUpstream(t *testing.T) {
 	t.Parallel()

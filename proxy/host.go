@@ -255,7 +255,9 @@ func (h *host) tick() {
 	counts := h.pool.Counts()
 	unused := h.sessions == nil && counts.Idle+counts.Busy+counts.Opening == 0
 	if unused && (h.upstream.Pattern() || !h.pool.Busy()) && h.proxy.forget(h) {
-		h.pool.Close() // min_idle is not kept of a database that may not exist
+		h.pool.Close()           // min_idle is not kept of a database that may not exist
+		h.loop.Cancel(h.ticker)  // who left just now may have set it
+		h.loop.Cancel(h.sweeper) // nobody is left to look at
 		return
 	}
 	if h.pool.Busy() || counts.Opening > 0 {

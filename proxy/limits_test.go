@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pggateway/config"
+	"pggateway/wire"
 )
 
 // later makes everything that limits go by as much older, and enforces them.
@@ -224,5 +225,22 @@ func TestIdleInTransaction(t *testing.T) {
 			p.hold.Statement = 0
 		}
 		p.run(t)
+	}
+}
+
+// A pool that is no longer used leaves another in its place alone.
+func TestForgottenHost(t *testing.T) {
+	r := newRig(t, nil)
+	r.admit(wire.Version30, nil).greeted()
+	r.onLoop(func(h *host) {
+		old := newHost(h.proxy, h.key, h.upstream, h.target, h.loop)
+		if !h.proxy.forget(old) {
+			t.Error("nobody uses it, and it is kept")
+		}
+	})
+	found := false
+	r.onLoop(func(h *host) { found = h != nil })
+	if !found {
+		t.Error("the one in use was forgotten")
 	}
 }

@@ -265,7 +265,7 @@ func (p *Proxy) left(h *host) {
 func (p *Proxy) forget(h *host) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h.users == 0 {
+	if h.users == 0 && p.hosts[h.key] == h {
 		delete(p.hosts, h.key)
 	}
 	return h.users == 0

@@ -41,11 +41,11 @@ func (s *session) untaken(now time.Duration) time.Duration {
 		return 0
 	}
 	taken := s.sent - int64(held)
-	if s.backlog == nil {
-		s.backlog = &backlog{taken: -1}
-	}
-	if s.backlog.taken != taken {
-		s.backlog.taken, s.backlog.since = taken, now
+	switch {
+	case s.backlog == nil:
+		s.backlog = &backlog{taken, now}
+	case s.backlog.taken != taken:
+		*s.backlog = backlog{taken, now}
 	}
 	return now - s.backlog.since
 }
