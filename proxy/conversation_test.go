@@ -378,12 +378,15 @@ func TestConversations(t *testing.T) {
 	for _, c := range []struct {
 		mode          config.PoolMode
 		size, clients int
+		watched       bool // limits that nobody reaches are enforced all the time
 	}{
-		{config.PoolTransaction, 1, 2},
-		{config.PoolTransaction, 2, 5},
-		{config.PoolSession, 1, 2},
+		{config.PoolTransaction, 1, 2, false},
+		{config.PoolTransaction, 1, 2, true},
+		{config.PoolTransaction, 2, 5, false},
+		{config.PoolSession, 1, 2, false},
+		{config.PoolSession, 1, 2, true},
 	} {
-		t.Run(fmt.Sprintf("%s, %d servers, %d clients", c.mode, c.size, c.clients), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, %d servers, %d clients, watched: %t", c.mode, c.size, c.clients, c.watched), func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
 			var mu sync.Mutex
@@ -393,6 +396,10 @@ func TestConversations(t *testing.T) {
 				t.Errorf(format, args...)
 			}
 			r := newRig(t, func(_ *config.Config, u *config.Upstream) { u.Pool.Mode, u.Pool.Size = c.mode, c.size })
+			if c.watched {
+				r.proxy.limits = newLimits(all())
+				r.proxy.limits.tick, r.proxy.limits.sweep = 1, 1 // in every turn of the loop
+			}
 			var servers, clients sync.WaitGroup
 			defer servers.Wait()
 			defer r.close()

@@ -73,7 +73,7 @@ func newHost(p *Proxy, key hostKey, u *config.Upstream, target Opener, loop *net
 		proxy: p, key: key, loop: loop, upstream: u, target: target,
 		log:      p.log.With(zap.String("upstream", u.Name), zap.String("database", key.database)),
 		profiles: make(map[string]*profile), ownTimeout: ownTimeout,
-		limits: newLimits(p.config.Limits),
+		limits: p.limits,
 	}
 	h.pool = pool.New(pool.Options{
 		Size:        u.Pool.Size,

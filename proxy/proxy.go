@@ -39,6 +39,7 @@ type Options struct {
 // Proxy serves the listeners of one configuration.
 type Proxy struct {
 	config *config.Config
+	limits limits
 	target func(*config.Upstream, *config.Login, string) (Opener, error)
 	log    *zap.Logger
 	now    func() time.Time
@@ -64,7 +65,7 @@ type Proxy struct {
 // secrets and is the parent of all that the proxy does until Close.
 func New(ctx context.Context, o Options) (*Proxy, error) {
 	p := &Proxy{
-		config: o.Config, target: o.Target, log: o.Log, now: o.Now,
+		config: o.Config, limits: newLimits(o.Config.Limits), target: o.Target, log: o.Log, now: o.Now,
 		hosts: make(map[hostKey]*host), relays: make(map[*relay]struct{}),
 	}
 	p.keys.holders = make(map[uint32]keyHolder)
