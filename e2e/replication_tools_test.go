@@ -31,6 +31,16 @@ func tool(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// ownPrograms skips the test where the server comes without PostgreSQL's other
+// programs, as PG_BIN may: those of another version refuse a newer server.
+func ownPrograms(t *testing.T) {
+	t.Helper()
+	server, program := kit.PostgresBinary(t, "postgres"), kit.PostgresBinary(t, "pg_basebackup")
+	if filepath.Dir(server) != filepath.Dir(program) {
+		t.Skipf("%s is of another version than %s", program, server)
+	}
+}
+
 // TestBaseBackup takes a base backup, with the WAL by a second connection, and
 // has PostgreSQL verify it. The program names no database of ours.
 func TestBaseBackup(t *testing.T) {
@@ -54,6 +64,7 @@ func TestBaseBackup(t *testing.T) {
 
 func baseBackup(t *testing.T, pg *kit.Postgres, conn string) {
 	t.Helper()
+	ownPrograms(t)
 	pg.Exec("app", "insert into events (what) select repeat(md5(n::text), 20) from generate_series(1, 50000) n")
 	dir := filepath.Join(t.TempDir(), "backup")
 	tool(t, "pg_basebackup", "-d", conn, "-D", dir, "--checkpoint=fast", "--wal-method=stream", "--no-sync", "--label=a backup")
@@ -64,6 +75,7 @@ func baseBackup(t *testing.T, pg *kit.Postgres, conn string) {
 func TestReceivePrograms(t *testing.T) {
 	t.Parallel()
 	h, pg := replicationHouse(t)
+	ownPrograms(t)
 
 	tool(t, "pg_recvlogical", "-d", h.replicate("up"), "--slot=logical", "--create-slot", "--plugin=test_decoding")
 	pg.Exec("app", "insert into events (what) values ('for pg_recvlogical')")
