@@ -34,19 +34,33 @@ func NewClient(user, password string) (*Client, error) {
 	return newClient(user, password, rand.Text())
 }
 
-// NewBoundClient begins an exchange by b.Mechanism(offered). Where the client could
-// bind the exchange and the server does not offer it, the client says so under its
-// proof ("y"): a server that did offer it then knows that somebody in between took
-// the offer away, and ends the exchange.
+// NewBoundClient begins an exchange on a TLS connection, by b.Mechanism(offered).
+// Where the server does not offer MechanismPlus, the client says under its proof that
+// it could have bound the exchange ("y"): a server that did offer it then knows that
+// somebody in between took the offer away, and ends the exchange. It says so without a
+// binding, too, since it is whoever shows the certificate that decides whether there
+// is one. Only to an offer that it cannot take does it say that it cannot ("n").
 func NewBoundClient(user, password string, b Binding, offered bool) (*Client, error) {
 	return newBoundClient(user, password, b, offered, rand.Text())
 }
 
 func newClient(user, password, nonce string) (*Client, error) {
-	return newBoundClient(user, password, Binding{}, false, nonce)
+	return begin(user, password, nonce, (*scram.Client).NewConversation)
 }
 
 func newBoundClient(user, password string, b Binding, offered bool, nonce string) (*Client, error) {
+	return begin(user, password, nonce, func(c *scram.Client) *scram.ClientConversation {
+		switch {
+		case !offered:
+			return c.NewConversationAdvertisingChannelBinding()
+		case b.IsZero():
+			return c.NewConversation()
+		}
+		return c.NewConversationWithChannelBinding(b.channel)
+	})
+}
+
+func begin(user, password, nonce string, exchange func(*scram.Client) *scram.ClientConversation) (*Client, error) {
 	if password == "" {
 		return nil, errors.New("the password is empty")
 	}
@@ -55,14 +69,7 @@ func newBoundClient(user, password string, b Binding, offered bool, nonce string
 		return nil, fmt.Errorf("begin a SCRAM exchange: %w", err)
 	}
 	c.WithMinIterations(MinIterations).WithNonceGenerator(func() string { return nonce })
-	exchange := c.NewConversation()
-	switch {
-	case b.Mechanism(offered) == MechanismPlus:
-		exchange = c.NewConversationWithChannelBinding(b.channel)
-	case !b.IsZero():
-		exchange = c.NewConversationAdvertisingChannelBinding()
-	}
-	return &Client{exchange: exchange, nonce: nonce}, nil
+	return &Client{exchange: exchange(c), nonce: nonce}, nil
 }
 
 // Step takes the server's next message, "" before its first, and returns the

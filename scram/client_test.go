@@ -26,12 +26,14 @@ func TestClientBinding(t *testing.T) {
 		channel   Binding // of the server; zero: it has none
 		refused   string
 	}{
-		"not possible":         {Binding{}, true, Mechanism, "n,,", ours, ""},
-		"not offered":          {ours, false, Mechanism, "y,,", Binding{}, ""},
-		"offer taken away":     {ours, false, Mechanism, "y,,", ours, scram.ErrServerDoesSupportChannelBinding},
-		"bound":                {ours, true, MechanismPlus, "p=tls-server-end-point,,", ours, ""},
-		"somebody in between":  {ours, true, MechanismPlus, "p=tls-server-end-point,,", theirs, scram.ErrChannelBindingsDontMatch},
-		"server without a TLS": {ours, true, MechanismPlus, "p=tls-server-end-point,,", Binding{}, scram.ErrChannelBindingNotSupported},
+		"not possible":                   {Binding{}, true, Mechanism, "n,,", ours, ""},
+		"not possible, not offered":      {Binding{}, false, Mechanism, "y,,", Binding{}, ""},
+		"not possible, offer taken away": {Binding{}, false, Mechanism, "y,,", ours, scram.ErrServerDoesSupportChannelBinding},
+		"not offered":                    {ours, false, Mechanism, "y,,", Binding{}, ""},
+		"offer taken away":               {ours, false, Mechanism, "y,,", ours, scram.ErrServerDoesSupportChannelBinding},
+		"bound":                          {ours, true, MechanismPlus, "p=tls-server-end-point,,", ours, ""},
+		"somebody in between":            {ours, true, MechanismPlus, "p=tls-server-end-point,,", theirs, scram.ErrChannelBindingsDontMatch},
+		"server without a TLS":           {ours, true, MechanismPlus, "p=tls-server-end-point,,", Binding{}, scram.ErrChannelBindingNotSupported},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := tt.binding.Mechanism(tt.offered); got != tt.mechanism {

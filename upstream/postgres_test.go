@@ -1,8 +1,14 @@
 package upstream
 
 import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -186,9 +192,11 @@ func TestInBetween(t *testing.T) {
 	p.CreateDatabase("orders", "sync_writer")
 	his := kit.NewCA(t, "his").Issue(t, kit.CertRequest{Names: []string{host}})
 
+	edwards := ed25519Cert(t)
 	for name, tt := range map[string]struct {
-		offer   []string // in place of the server's; nil: as it is
-		plain   bool     // he reaches the server without TLS, where it offers no binding
+		cert    *kit.Cert // he shows; nil: an ordinary one
+		offer   []string  // in place of the server's; nil: as it is
+		plain   bool      // he reaches the server without TLS, where it offers no binding
 		require config.RequireAuth
 		public  string // "" lets us in
 		text    string
@@ -196,12 +204,14 @@ func TestInBetween(t *testing.T) {
 		"passes it on":                    {public: "The upstream refused the gateway's login.", text: "channel binding check failed"},
 		"takes the offer away":            {offer: []string{scram.Mechanism}, public: "The upstream refused the gateway's login.", text: "thinks the server does not"},
 		"takes it away, required":         {offer: []string{scram.Mechanism}, require: config.RequireBinding, public: refusedMethod, text: "require_auth"},
+		"has no binding":                  {cert: edwards, public: refusedMethod, text: "channel binding"},
+		"has no binding nor offer":        {cert: edwards, offer: []string{scram.Mechanism}, public: "The upstream refused the gateway's login.", text: "thinks the server does not"},
 		"the server's TLS away":           {plain: true},
 		"the server's TLS away, required": {plain: true, require: config.RequireBinding, public: refusedMethod, text: "require_auth"},
 		"asks for cleartext":              {offer: []string{"cleartext"}, public: refusedMethod, text: "cleartext"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := kit.StartScripted(t, func(c *kit.ScriptConn) { relay(c, p.Addr(), his, tt.offer, tt.plain) })
+			s := kit.StartScripted(t, func(c *kit.ScriptConn) { relay(c, p.Addr(), cmp.Or(tt.cert, his), tt.offer, tt.plain) })
 			c, err := mustTarget(t, dependencies(), upstreamAt(s.Port, func(u *config.Upstream) {
 				u.TLS.Mode, u.Login.RequireAuth = config.TLSRequire, tt.require
 			})).Open(t.Context())
@@ -218,6 +228,44 @@ func TestInBetween(t *testing.T) {
 }
 
 const refusedMethod = "The upstream asks for a kind of login that the gateway's configuration does not allow."
+
+// TestPostgresWithoutBinding: a real server offers SCRAM-SHA-256-PLUS with a
+// certificate that has no channel binding, too. Verified, it is logged in to without.
+func TestPostgresWithoutBinding(t *testing.T) {
+	cert := ed25519Cert(t)
+	p := kit.StartPostgres(t, kit.PostgresOptions{TLS: cert, HBA: []string{"hostssl all all 127.0.0.0/8 scram-sha-256"}})
+	p.CreateLogin("sync_writer", "hunter22")
+	p.CreateDatabase("orders", "sync_writer")
+	mustOpen(t, mustTarget(t, dependencies(), upstreamAt(p.Port, func(u *config.Upstream) {
+		u.TLS = config.UpstreamTLS{Mode: config.TLSVerifyFull, CA: config.CAFile, CAFile: file(cert.CertFile)}
+	})))
+	_, err := mustTarget(t, dependencies(), upstreamAt(p.Port, func(u *config.Upstream) { u.TLS.Mode = config.TLSRequire })).Open(t.Context())
+	wantError(t, err, StageLogin, refusedMethod, "channel binding")
+}
+
+// ed25519Cert is a certificate that signs itself and has no channel binding.
+func ed25519Cert(t *testing.T) *kit.Cert {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := kit.Dir(t)
+	return &kit.Cert{
+		CertFile: kit.WriteFile(t, dir, "self.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
+		KeyFile:  kit.WriteFile(t, dir, "self.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))),
+		TLS:      tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+	}
+}
 
 // relay is somebody in between.
 func relay(c *kit.ScriptConn, server string, cert *kit.Cert, offer []string, plain bool) {

@@ -356,24 +356,6 @@ func TestPostgres(t *testing.T) {
 	t.Run("passwords", func(t *testing.T) { testPasswords(t, p) })
 }
 
-// testBinding: the server checks which certificate we saw, and requires nothing of
-// its own to do so.
-func testBinding(t *testing.T, p *postgres) {
-	params := parameters("scrammer", password)
-	params.TLS, params.Require = true, RequireBinding
-	if _, err := p.login(t, params); err != nil {
-		t.Errorf("bound: %v", err)
-	}
-	params.Binding = someBinding(t)
-	if _, err := p.login(t, params); kind(err) != "server" || !strings.Contains(err.Error(), "channel binding") {
-		t.Errorf("bound to another certificate: %v", err)
-	}
-	params.TLS, params.Binding = false, scram.Binding{}
-	if _, err := p.login(t, params); kind(err) != "refused" {
-		t.Errorf("required in plaintext: %v", err)
-	}
-}
-
 func parameters(user, password string) Params {
 	return Params{
 		User: user, Database: "postgres",

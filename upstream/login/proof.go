@@ -154,8 +154,9 @@ func (x *exchange) sasl(list []byte) ([]byte, error) {
 	case plus && !x.params.TLS:
 		// PostgreSQL offers PLUS over TLS only: its TLS ends on the way to us.
 		return nil, refused("the server offers SCRAM-SHA-256-PLUS on an unencrypted connection: somebody in between took TLS away")
-	case !plain:
-		return nil, refused("the server offers only SCRAM-SHA-256-PLUS, and its certificate has no channel binding (Ed25519 has none)")
+	case plus && (!plain || !x.params.TLSVerified):
+		// To go without would let somebody in between choose such a certificate.
+		return nil, refused("the server offers SCRAM-SHA-256-PLUS, and its certificate has no channel binding (Ed25519 has none): needed: one that has, or tls.mode verify-full where it offers SCRAM-SHA-256, too")
 	}
 	if reason := x.params.refusal(asked); reason != "" {
 		return nil, refused("%s", reason)
@@ -165,7 +166,12 @@ func (x *exchange) sasl(list []byte) ([]byte, error) {
 		return nil, err
 	}
 	// libpq sends no user name either: the server knows it from the StartupMessage.
-	if x.client, err = scram.NewBoundClient("", secret, binding, plus); err != nil {
+	if x.params.TLS {
+		x.client, err = scram.NewBoundClient("", secret, binding, plus)
+	} else {
+		x.client, err = scram.NewClient("", secret)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("SCRAM: %w", err)
 	}
 	first, err := x.client.Step("")

@@ -29,8 +29,10 @@ func TestMechanism(t *testing.T) {
 		{"TLS, offered and required", Params{TLS: true, Binding: end, Require: RequireBinding}, []string{plus, plain}, plus, ""},
 		{"TLS, not offered", Params{TLS: true, Binding: end}, []string{plain}, plain + "\x00\x00\x00\x00\x22y,,", ""},
 		{"TLS, not offered but required", Params{TLS: true, TLSVerified: true, Binding: end, Require: RequireBinding}, []string{plain}, "", "require_auth"},
-		{"certificate without binding", Params{TLS: true}, []string{plus, plain}, plain + "\x00\x00\x00\x00\x22n,,", ""},
-		{"certificate without binding, required", Params{TLS: true, Require: RequireBinding}, []string{plus, plain}, "", "require_auth"},
+		{"certificate without binding", Params{TLS: true}, []string{plus, plain}, "", "channel binding"},
+		{"certificate without binding, not offered", Params{TLS: true}, []string{plain}, plain + "\x00\x00\x00\x00\x22y,,", ""},
+		{"verified certificate without binding", Params{TLS: true, TLSVerified: true}, []string{plus, plain}, plain + "\x00\x00\x00\x00\x22n,,", ""},
+		{"verified certificate without binding, required", Params{TLS: true, TLSVerified: true, Require: RequireBinding}, []string{plus, plain}, "", "require_auth"},
 		{"certificate without binding, nothing else offered", Params{TLS: true}, []string{plus}, "", "channel binding"},
 		{"offered in plaintext", Params{}, []string{plus, plain}, "", "took TLS away"},
 		{"nothing else offered, in plaintext", Params{}, []string{plus}, "", "took TLS away"},
@@ -150,5 +152,23 @@ func TestStartupError(t *testing.T) {
 				t.Errorf("error %T %v", err, err)
 			}
 		})
+	}
+}
+
+// testBinding: the server checks which certificate we saw, and requires nothing of
+// its own to do so.
+func testBinding(t *testing.T, p *postgres) {
+	params := parameters("scrammer", password)
+	params.TLS, params.Require = true, RequireBinding
+	if _, err := p.login(t, params); err != nil {
+		t.Errorf("bound: %v", err)
+	}
+	params.Binding = someBinding(t)
+	if _, err := p.login(t, params); kind(err) != "server" || !strings.Contains(err.Error(), "channel binding") {
+		t.Errorf("bound to another certificate: %v", err)
+	}
+	params.TLS, params.Binding = false, scram.Binding{}
+	if _, err := p.login(t, params); kind(err) != "refused" {
+		t.Errorf("required in plaintext: %v", err)
 	}
 }
