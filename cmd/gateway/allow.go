@@ -48,6 +48,13 @@ func (r *report) upstream(u *config.Upstream) {
 			r.line("  IAM login: in the database, GRANT rds_iam TO %s", quoteIdentifier(l.User))
 			r.line("  IAM login: in the gateway's AWS policy, rds-db:connect as %s", l.User)
 		}
+		if r.replicates(u, l) {
+			if managed {
+				r.line("  replication: in the database, GRANT rds_replication TO %s", quoteIdentifier(l.User))
+			} else {
+				r.line("  replication: in the database, ALTER ROLE %s REPLICATION", quoteIdentifier(l.User))
+			}
+		}
 	}
 }
 
@@ -120,6 +127,22 @@ func (r *report) logins(u *config.Upstream) []*config.Login {
 	return all
 }
 
+// replicates reports whether the role is one that somebody replicates with.
+func (r *report) replicates(u *config.Upstream, l *config.Login) bool {
+	for _, wr := range r.conf.Writers {
+		for _, a := range wr.Upstreams {
+			own := a.Login
+			if own == nil {
+				own = &u.Login
+			}
+			if a.Name == u.Name && a.Grants.Replication && own.User == l.User {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hba are the pg_hba.conf records that let every login in that is used.
 func (r *report) hba(u *config.Upstream) []string {
 	kind := "hostssl"
@@ -143,8 +166,14 @@ func (r *report) hba(u *config.Upstream) []string {
 		if l.Cert {
 			method = "cert"
 		}
+		databases := []string{database}
+		if r.replicates(u, l) { // not a database: what physical replication is matched by
+			databases = append(databases, "replication")
+		}
 		for _, a := range addresses {
-			lines = append(lines, strings.Join([]string{kind, database, quoteHBA(l.User), a, method}, "  "))
+			for _, d := range databases {
+				lines = append(lines, strings.Join([]string{kind, d, quoteHBA(l.User), a, method}, "  "))
+			}
 		}
 	}
 	return lines
