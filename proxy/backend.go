@@ -48,8 +48,9 @@ type backend struct {
 	patience *netloop.Timer // ends a wait for the answer to the gateway's own requests
 
 	index  int // in the host's list
-	probed probe
-	expiry expiry
+	probed    probe
+	expiry    expiry
+	uploading time.Duration // when the client was last seen in the middle of what the server waits for
 
 	cancels int  // cancel requests in flight, each of which may still hit
 	parked  bool // clean, and waits for the last of them

@@ -26,7 +26,7 @@ func (s *session) logout() {
 		if !s.leaving {
 			s.leaving = true
 			s.stream.Pause()
-			if !b.requests.conclusive() {
+			if !b.requests.conclusive(b.requests.n) {
 				b.send(flush)
 			}
 		}

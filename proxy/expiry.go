@@ -21,6 +21,39 @@ const cancelAgain = 5 * time.Second
 
 var errNotCancelled = errors.New("the statement did not end when it was cancelled")
 
+// probe is a Flush of the gateway's own. A server keeps replies to itself until
+// a Sync or a Flush, so when a client sends neither nobody knows whether the
+// server still works or waits. A Flush brings out what there is: if the client's
+// requests are still not answered then, the server works.
+type probe struct {
+	received int64         // session.received when it was sent
+	since    time.Duration // requests.since then
+	at       time.Duration
+}
+
+// working reports whether the server has been at work on one statement for as
+// long as it may. A message that is still coming is no work yet.
+func (b *backend) working(now time.Duration) bool {
+	s, q, l := b.session, &b.requests, &b.host.limits
+	there := q.n
+	if s != nil && s.rest > 0 && !b.copyOpen {
+		there--
+	}
+	if s == nil || b.copyOpen || there > 0 && q.conclusive(there) {
+		return l.statement > 0 && there > 0 && now-max(q.since, b.uploading) >= l.statement
+	}
+	if there == 0 || s.rest > 0 {
+		b.uploading = now // whatever the server does, it cannot end before the client does
+		return false
+	}
+	over := l.statement > 0 && now-max(q.since, b.uploading) >= l.statement
+	if b.probed.received != s.received && (over || s.silent(now) >= l.tick) {
+		b.probed = probe{received: s.received, since: q.since, at: now}
+		b.send(flush)
+	}
+	return over && b.probed.since == q.since && now-b.probed.at >= l.tick
+}
+
 // expire cancels what the server does, in the way that a client would, so that
 // the client gets the server's own answer to it. A server that does not heed
 // that is given up after the grace.

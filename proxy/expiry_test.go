@@ -185,6 +185,49 @@ func TestStatementThatNobodyCanCancel(t *testing.T) {
 		A< !FATAL:08006
 		A closed
 		1 closed`}.run(t)
+	play{name: "a message that is sent slowly does not run", hold: config.Limits{Statement: time.Hour}, text: `
+		A> Q(begin)
+		1< Q(begin)
+		1> C(BEGIN) Z(T)
+		A< C(BEGIN) Z(T)
+		A> Q(aaaaaaaaaa)@0:8
+		1< Q(aaaaaaaaaa)@0:8
+		later 61m
+		later 31s
+		A> Q(aaaaaaaaaa)@8:
+		1< Q(aaaaaaaaaa)@8:
+		later 59m
+		later 31s
+		A quiet
+		1> D(x)
+		A< D(x)
+		later 1m
+		later 31s
+		A< !FATAL:08006
+		A closed
+		1 closed`}.run(t)
+	play{name: "nor does what comes before it", hold: config.Limits{Statement: time.Hour}, text: `
+		A> P(|x) B()@0:8
+		1< P(|x) B()@0:8
+		later 61m
+		later 31s
+		A> B()@8: E S
+		1< B()@8: E S
+		later 59m
+		later 31s
+		A quiet
+		1> 1 2 C(X) Z
+		A< 1 2 C(X) Z
+		idle 1`}.run(t)
+	play{name: "a statement runs while the next is sent", hold: config.Limits{Statement: time.Hour}, text: `
+		A> Q(a) Q(aaaaaaaaaa)@0:8
+		1< Q(a) Q(aaaaaaaaaa)@0:8
+		later 61m
+		A quiet
+		later 31s
+		A< !FATAL:08006
+		A closed
+		1 closed`}.run(t)
 	play{name: "a silent pipeline is nothing that runs", hold: config.Limits{Statement: time.Hour}, text: `
 		A> P(|x) B E
 		1< P(|x) B E

@@ -14,7 +14,7 @@ func (r *rig) later(d time.Duration) {
 	r.onLoop(func(h *host) {
 		for _, b := range h.backends {
 			for _, at := range []*time.Duration{
-				&b.requests.since, &b.probed.since, &b.probed.at, &b.expiry.of, &b.expiry.first, &b.expiry.latest,
+				&b.requests.since, &b.uploading, &b.probed.since, &b.probed.at, &b.expiry.of, &b.expiry.first, &b.expiry.latest,
 			} {
 				*at -= d
 			}

@@ -117,10 +117,10 @@ func (q *requests) beginCopy() (ended, plain bool) {
 	return ended, plain
 }
 
-// conclusive reports whether the replies to the requests end with a
+// conclusive reports whether the replies to the first n requests end with a
 // ReadyForQuery. Without, the server may keep them to itself until a Flush.
-func (q *requests) conclusive() bool {
-	for i := q.n - 1; i >= 0; i-- {
+func (q *requests) conclusive(n int) bool {
+	for i := n - 1; i >= 0; i-- {
 		switch q.at(i) &^ ours {
 		case wire.CopyDone:
 		case wire.Sync, wire.Query, wire.FunctionCall:

@@ -69,7 +69,7 @@ func (b *backend) leave(pinned bool) {
 	b.stream.Resume()
 	switch {
 	case b.copyOpen || b.doubt || b.stream.Held() > 0,
-		!b.ready && !b.requests.conclusive():
+		!b.ready && !b.requests.conclusive(b.requests.n):
 		b.end("client left in the middle of a request")
 	case b.requests.n > 0:
 		// What was sent is left to the server to finish, as it would be if the

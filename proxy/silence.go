@@ -96,27 +96,9 @@ func (b *backend) enforce(now time.Duration) {
 			return
 		}
 	}
-	running := b.requests.n > 0 && l.statement > 0 && now-b.requests.since >= l.statement
-	if s != nil && b.requests.n > 0 && s.rest == 0 && !b.copyOpen && !b.requests.conclusive() {
-		if b.probed.received != s.received && (running || s.silent(now) >= l.tick) {
-			b.probed = probe{received: s.received, since: b.requests.since, at: now}
-			b.send(flush)
-		}
-		running = running && b.probed.since == b.requests.since && now-b.probed.at >= l.tick
-	}
-	if running {
+	if b.working(now) {
 		b.expire(now)
 	}
-}
-
-// probe is a Flush of the gateway's own. A server keeps replies to itself until
-// a Sync or a Flush, so when a client sends neither nobody knows whether the
-// server still works or waits. A Flush brings out what there is: if the client's
-// requests are still not answered then, the server works.
-type probe struct {
-	received int64         // session.received when it was sent
-	since    time.Duration // requests.since then
-	at       time.Duration
 }
 
 // clientsTurn reports whether a transaction goes on only when its client sends
@@ -124,7 +106,7 @@ type probe struct {
 // message or for the data of a COPY.
 func (b *backend) clientsTurn() bool {
 	s := b.session
-	if s.leaving || b.expiry.sending || b.stream.Held() > 0 || s.stream.Held() > 0 {
+	if s.leaving || s.crowded || b.expiry.sending || b.stream.Held() > 0 || s.stream.Held() > 0 {
 		return false
 	}
 	return s.rest > 0 || b.copyOpen || b.requests.n == 0
