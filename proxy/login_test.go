@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -60,6 +61,18 @@ func TestDeadlineEndsWithLogin(t *testing.T) {
 	}
 }
 
+const tlsAlertRecord = 0x15
+
+// clientHello is how a client begins with TLS.
+func clientHello(t testing.TB, protocols ...string) []byte {
+	t.Helper()
+	s := &script{in: bytes.NewReader(nil)}
+	if err := tls.Client(s, &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}).Handshake(); err == nil || s.out.Len() == 0 {
+		t.Fatalf("a handshake with nobody: %v", err)
+	}
+	return s.out.Bytes()
+}
+
 // FuzzStartup feeds a login whatever anybody may send. It must end, admit
 // nobody, give back what it counted, and have sent nothing but answers that a
 // PostgreSQL client reads: one byte for each encryption request, then messages,
@@ -79,9 +92,13 @@ func FuzzStartup(f *testing.F) {
 		wire.AppendCancelRequest(nil, wire.CancelKey{PID: 1, Secret: []byte{1, 2, 3, 4}}),
 		[]byte("GET / HTTP/1.1\r\n\r\n"),
 		packet(wire.MaxStartup + 1), packet(0), packet(8, 0, 3, 0, 0), packet(9, 0, 3, 0, 0, 0),
+		clientHello(f, alpn), clientHello(f), clientHello(f, "http/1.1"), append(bytes.Clone(sslRequest), clientHello(f, alpn)...),
+		append([]byte("PROXY TCP4 192.0.2.7 10.0.0.1 50000 5432\r\n"), good...), header2(0x21, 0x11, from192...),
 	} {
-		f.Add(seed, false)
-		f.Add(seed, true)
+		for _, secure := range []bool{false, true} {
+			f.Add(seed, secure, false)
+			f.Add(seed, secure, true)
+		}
 	}
 	conf := testConfig()
 	conf.Listen = nil
@@ -99,10 +116,13 @@ func FuzzStartup(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, in []byte, secure bool) {
+	f.Fuzz(func(t *testing.T, in []byte, secure, balanced bool) {
 		l := &listener{door: d, conf: config.Listen{TLS: config.ListenTLS{Mode: config.ListenTLSAllow}}}
 		if secure {
-			l.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+			l.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{alpn}}
+		}
+		if balanced {
+			l.conf.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		}
 		s := &script{in: bytes.NewReader(in)}
 		if !d.admission.tryLogin() {
@@ -113,6 +133,12 @@ func FuzzStartup(f *testing.F) {
 			t.Fatalf("%d seats are taken", n)
 		}
 		out := s.out.Bytes()
+		if len(out) > 0 && (out[0] == tlsHandshakeRecord || out[0] == tlsAlertRecord) {
+			if !secure {
+				t.Fatalf("sent %q where there is no TLS", out)
+			}
+			return
+		}
 		for len(out) > 0 && (out[0] == 'N' || out[0] == 'S') {
 			if out[0] == 'S' {
 				return // what follows is TLS
