@@ -47,7 +47,7 @@ type backend struct {
 
 	patience *netloop.Timer // ends a wait for the answer to the gateway's own requests
 
-	index  int // in the host's list
+	index     int // in the host's list
 	probed    probe
 	expiry    expiry
 	uploading time.Duration // when the client was last seen in the middle of what the server waits for
