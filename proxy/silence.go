@@ -106,8 +106,8 @@ func (b *backend) enforce(now time.Duration) {
 // message or for the data of a COPY.
 func (b *backend) clientsTurn() bool {
 	s := b.session
-	if s.leaving || s.crowded || b.expiry.sending || b.stream.Held() > 0 || s.stream.Held() > 0 {
-		return false
+	if s.blocked() || s.stream.Held() > 0 {
+		return false // what it sends is not read now, or it has not had its answers
 	}
 	return s.rest > 0 || b.copyOpen || b.requests.n == 0
 }
