@@ -72,6 +72,33 @@ func baseBackup(t *testing.T, pg *kit.Postgres, conn string) {
 	pg.WaitFor("postgres", "select count(*) from pg_stat_activity where backend_type = 'walsender'", "0")
 }
 
+// TestStandby has a standby server follow its primary through the gateway, and
+// find its way again when the gateway has been away.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	ownPrograms(t)
+	h, pg := replicationHouse(t)
+	standby := kit.StartPostgres(t, kit.PostgresOptions{
+		Settings: replicableSettings(),
+		Backup: func(data string) {
+			tool(t, "pg_basebackup", "-d", h.replicate("up"), "-D", data, "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--create-slot", "--slot=standby")
+		},
+	})
+	follow := func(what string) {
+		t.Helper()
+		pg.Exec("app", "insert into events (what) values ($1)", what)
+		standby.WaitFor("app", "select count(*) from events where what = '"+what+"'", "1")
+	}
+	follow("the first")
+	if n := pg.Value("postgres", "select count(*) from pg_stat_replication where client_addr = '"+egress+"'"); n != "1" {
+		t.Errorf("%s standbys come from the gateway's address", n)
+	}
+	pg.Exec("postgres", "select pg_terminate_backend(pid) from pg_stat_replication")
+	follow("after the WAL sender was ended")
+	pg.Restart()
+	follow("after the primary was restarted")
+}
+
 func TestReceivePrograms(t *testing.T) {
 	t.Parallel()
 	h, pg := replicationHouse(t)

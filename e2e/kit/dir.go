@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -97,6 +98,16 @@ func (a account) own(path string) error {
 		return nil
 	}
 	return os.Lchown(path, int(a.cred.Uid), int(a.cred.Gid))
+}
+
+// ownAll is own for all that is below a directory, too.
+func (a account) ownAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return a.own(path)
+	})
 }
 
 // unprivileged returns the first of the named users that exists when we are

@@ -33,6 +33,10 @@ type PostgresOptions struct {
 	// ClientCA is the file of roots for client certificates (ssl_ca_file).
 	ClientCA string
 
+	// Backup fills the data directory, which is not there yet, with a base backup of
+	// another server in place of a fresh cluster.
+	Backup func(data string)
+
 	PasswordEncryption string            // scram-sha-256 (the default, as of PostgreSQL 14) or md5
 	MaxConnections     int               // 0: 100
 	Settings           map[string]string // further lines of postgresql.conf
@@ -70,7 +74,13 @@ func StartPostgres(t T, o PostgresOptions) *Postgres {
 	if err := as.own(dir); err != nil {
 		t.Fatalf("%v", err)
 	}
-	if err := fresh.copyTo(p.data, bin, as); err != nil {
+	if o.Backup != nil {
+		o.Backup(p.data)
+		err = as.ownAll(p.data)
+	} else {
+		err = fresh.copyTo(p.data, bin, as)
+	}
+	if err != nil {
 		t.Fatalf("make a cluster: %v", err)
 	}
 	if o.Listen == nil {
