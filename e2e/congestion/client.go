@@ -75,7 +75,9 @@ func (c *client) foreign(text []byte) string {
 // violation notes what should not have been, and returns it as an error.
 func (c *client) violation(kind, format string, args ...any) error {
 	v := Violation{kind, c.name(), fmt.Sprintf(format, args...)}
-	c.crowd.verdict.violate(v)
+	if c.crowd.options.Until == nil || !c.crowd.over() { // else it was cut short
+		c.crowd.verdict.violate(v)
+	}
 	return v
 }
 
@@ -94,7 +96,10 @@ func (c *client) login() error {
 	var dialled net.Conn
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		dialled = conn
+		if err == nil {
+			dialled = conn
+			c.crowd.opened(c.id, conn)
+		}
 		return conn, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

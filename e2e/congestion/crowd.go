@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,7 +23,7 @@ type Options struct {
 	Holders int
 	// Terminate ends a server connection now and then and reports whether it did; nil: nobody does.
 	Terminate func(rng *rand.Rand) bool
-	// Until ends the crowd before its time; nil: nothing does.
+	// Until ends the crowd before its time, whatever anybody still waits for; nil: nothing does.
 	Until func(r *Result) bool
 }
 
@@ -36,6 +38,7 @@ type Crowd struct {
 	once    sync.Once
 
 	mu     sync.Mutex
+	conns  map[int]net.Conn // the clients' latest
 	ledger ledger
 	ends   int // server connections ended by Terminate
 }
@@ -64,10 +67,10 @@ var actions = []action{
 	{"parameters", 6, false, showAll},
 	{"peek", 6, false, peek},
 	{"notify", 4, false, notify},
-	{"set", 6, false, set},
-	{"named statements", 10, false, named},
-	{"all statements", 2, false, reuse},
-	{"unnamed, later", 3, false, later},
+	{"set", 6, true, tied(set)},
+	{"named statements", 10, true, tied(named)},
+	{"all statements", 2, true, tied(reuse)},
+	{"unnamed, later", 3, true, tied(later)},
 	{"temporary table", 4, true, temp},
 	{"listen", 4, true, listen},
 	{"advisory lock", 4, true, lock},
@@ -117,9 +120,9 @@ const starving = 3 * time.Minute
 // Run lets a crowd loose and returns once all clients have logged out.
 func Run(o Options) *Result {
 	crowd := &Crowd{options: o, verdict: newVerdict(), ending: make(chan struct{}), holders: make(chan struct{}, max(o.Holders, 1))}
-	crowd.ledger.kept = map[string]bool{}
+	crowd.ledger.kept, crowd.conns = map[string]bool{}, map[int]net.Conn{}
 	for _, a := range actions {
-		if o.Actions == nil || contains(o.Actions, a.name) {
+		if o.Actions == nil || slices.Contains(o.Actions, a.name) {
 			crowd.actions = append(crowd.actions, a)
 			crowd.weight += a.weight
 		}
@@ -137,17 +140,11 @@ func Run(o Options) *Result {
 		time.Sleep(20 * time.Millisecond)
 	}
 	crowd.end()
+	if o.Until != nil {
+		crowd.hangUp()
+	}
 	wg.Wait()
 	return result
-}
-
-func contains(all []string, one string) bool {
-	for _, a := range all {
-		if a == one {
-			return true
-		}
-	}
-	return false
 }
 
 // enough reports whether the crowd has done its work, or is hopeless.
@@ -168,6 +165,25 @@ func (c *Crowd) enough(r *Result, passed time.Duration) bool {
 }
 
 func (c *Crowd) end() { c.once.Do(func() { close(c.ending) }) }
+
+// opened notes a client's connection.
+func (c *Crowd) opened(id int, conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns[id] = conn
+	if c.options.Until != nil && c.over() {
+		conn.Close()
+	}
+}
+
+// hangUp ends all connections.
+func (c *Crowd) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+}
 
 func (c *Crowd) over() bool {
 	select {

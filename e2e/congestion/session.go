@@ -21,6 +21,16 @@ func (c *client) discard() error {
 	return nil
 }
 
+// tied gives the session up afterwards, and with it the server.
+func tied(do func(c *client) error) func(c *client) error {
+	return func(c *client) error {
+		if err := do(c); err != nil {
+			return err
+		}
+		return c.discard()
+	}
+}
+
 // showAll checks all parameters.
 func showAll(c *client) error {
 	c.next()
@@ -30,7 +40,6 @@ func showAll(c *client) error {
 // assign is what SET makes of a parameter, once it counts.
 func (c *client) assign(name string, local bool) (sql, value string) {
 	value = parameters[name](c, 1+c.rng.IntN(40))
-	c.state.ever[name] = append(c.state.ever[name], value)
 	word := "set "
 	if local {
 		word = "set local "

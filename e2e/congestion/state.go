@@ -9,13 +9,12 @@ import (
 
 // state is what a client has made of its session, by its own account.
 type state struct {
-	initial    map[string]string   // parameters as the startup message asked for them
-	set        map[string]string   // parameters as they are now
-	ever       map[string][]string // every value asked for on this connection
-	told       map[string]string   // the latest ParameterStatus
-	statements map[string]string   // prepared: name → a constant in its text
-	channel    string              // listened to; "" otherwise
-	locks      int                 // session advisory locks held
+	initial    map[string]string // parameters as the startup message asked for them
+	set        map[string]string // parameters as they are now
+	told       map[string]string // the latest ParameterStatus
+	statements map[string]string // prepared: name → a constant in its text
+	channel    string            // listened to; "" otherwise
+	locks      int               // session advisory locks held
 }
 
 // parameters are those that clients set, with what makes two clients' differ.
@@ -39,12 +38,10 @@ var (
 
 func newState(c *client) state {
 	s := state{
-		initial: map[string]string{}, ever: map[string][]string{},
-		told: map[string]string{}, statements: map[string]string{},
+		initial: map[string]string{}, told: map[string]string{}, statements: map[string]string{},
 	}
 	for name, value := range parameters {
 		s.initial[name] = value(c, 0)
-		s.ever[name] = []string{s.initial[name]}
 	}
 	s.set = maps.Clone(s.initial)
 	return s
@@ -85,14 +82,15 @@ func (s *state) shown() string {
 	return strings.Join(parts, ";")
 }
 
-// reported takes a ParameterStatus: it must be a value this client asked for.
+// reported takes a ParameterStatus. What counts is the last one before the server
+// is ready for a query; but never may one carry somebody else's value.
 func (c *client) reported(name, value string) error {
 	if !slices.Contains(reportedNames, name) {
 		return nil
 	}
 	c.state.told[name] = value
-	if !slices.Contains(c.state.ever[name], value) {
-		return c.violation("parameter", "told that %s is %q; it asked for %q", name, value, c.state.ever[name])
+	if tag := c.foreign([]byte(value)); tag != "" {
+		return c.violation("parameter", "told that %s is %q", name, value)
 	}
 	return nil
 }
