@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -133,6 +135,29 @@ func eventually(t *testing.T, what string, is func() (bool, any)) {
 		}
 	}
 	t.Fatalf("waited %v for %s: %v", patience, what, got)
+}
+
+// servesAll has as many clients as there were log in and ask something.
+func servesAll(t *testing.T, g *kit.Gateway, clients int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			c, err := pgconn.Connect(ctx, g.ConnString(writer, writerPassword, "up"))
+			if err != nil {
+				t.Errorf("afterwards: %v", err)
+				return
+			}
+			defer c.Close(ctx)
+			r := c.ExecParams(ctx, "select $1::int", [][]byte{strconv.AppendInt(nil, int64(i), 10)}, nil, nil, nil).Read()
+			if r.Err != nil || len(r.Rows) != 1 || string(r.Rows[0][0]) != strconv.Itoa(i) {
+				t.Errorf("afterwards: client %d got %q, %v", i, r.Rows, r.Err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // files is how many descriptors the gateway has.

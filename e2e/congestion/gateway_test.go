@@ -111,6 +111,7 @@ func crowded(t *testing.T, mode string, o Options) {
 	}
 	after := census(t, g, pg)
 	after.compare(t, before)
+	servesAll(t, g, o.Clients)
 	if n := goroutines(t, g); n > quietGoroutines {
 		t.Errorf("%d goroutines are left in the gateway, want %d at most", n, quietGoroutines)
 	}

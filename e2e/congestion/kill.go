@@ -1,6 +1,7 @@
 package congestion
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,11 +32,12 @@ func (c *client) part(messages ...pgproto3.FrontendMessage) error {
 func (c *client) taste(n int) error {
 	for range n {
 		m, err := c.receive()
-		if v, ok := err.(Violation); ok { //nolint:errorlint // made here, never wrapped
+		var v Violation
+		if errors.As(err, &v) {
 			return v
 		}
-		if _, done := m.(*pgproto3.ReadyForQuery); err != nil || done {
-			return nil
+		if _, done := m.(*pgproto3.ReadyForQuery); m == nil || done {
+			break
 		}
 	}
 	return nil
@@ -147,7 +149,7 @@ func killLogin(c *client) error {
 	c.next()
 	conn, err := net.Dial("tcp", c.tcp.RemoteAddr().String())
 	if err != nil {
-		return nil //nolint:nilerr // whoever cannot connect has gone, too
+		return nil // whoever cannot connect has gone, too
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
