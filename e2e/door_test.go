@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgproto3"
 
 	"pggateway/e2e/kit"
 )
@@ -68,86 +67,6 @@ func TestDirectTLS(t *testing.T) {
 		if _, err = io.ReadFull(bare, make([]byte, 1)); err == nil {
 			t.Error("a client that does not name the protocol is answered")
 		}
-	}
-}
-
-// TestChannelBindingLikePostgres has PostgreSQL and the gateway refuse what does
-// not fit, and compares codes and words.
-func TestChannelBindingLikePostgres(t *testing.T) {
-	t.Parallel()
-	h := newHouse(t)
-	cert := h.ca.Issue(t, kit.CertRequest{Names: []string{"127.0.0.1"}})
-	pg := h.postgres(kit.PostgresOptions{TLS: cert})
-	pg.CreateLogin(writer, writerPassword)
-	h.upstream("app", "127.0.0.1", pg.Port, "tls: {mode: disable}")
-	h.start(fmt.Sprintf("{address: 127.0.0.1:0, tls: {mode: allow, cert: file:%s, key: file:%s}}", cert.CertFile, cert.KeyFile))
-	const simple, plus, point = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,"
-	for _, tc := range []struct {
-		name           string
-		secured        bool
-		mechanism, gs2 string
-	}{
-		{"y though it was offered", true, simple, "y,,"},
-		{"p without PLUS", true, simple, point},
-		{"PLUS without p", true, plus, "n,,"},
-		{"PLUS with y", true, plus, "y,,"},
-		{"PLUS in plaintext", false, plus, point},
-		{"p in plaintext", false, simple, point},
-		{"no flag", true, plus, "x,,"},
-		{"no such mechanism", true, "SCRAM-SHA-1", "n,,"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			refusal := func(address string) string {
-				conn, err := net.DialTimeout("tcp", address, 10*time.Second)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-				if tc.secured {
-					ask, _ := (&pgproto3.SSLRequest{}).Encode(nil)
-					if _, err := conn.Write(ask); err != nil {
-						t.Fatal(err)
-					}
-					var b [1]byte
-					if _, err := io.ReadFull(conn, b[:]); err != nil || b[0] != 'S' {
-						t.Fatalf("answered %q, %v", b, err)
-					}
-					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-				}
-				front := pgproto3.NewFrontend(conn, conn)
-				front.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": writer, "database": "app"}})
-				if err := front.Flush(); err != nil {
-					t.Fatal(err)
-				}
-				offer, err := front.Receive()
-				if err != nil {
-					t.Fatal(err)
-				}
-				sasl, ok := offer.(*pgproto3.AuthenticationSASL)
-				if !ok {
-					t.Fatalf("got %T", offer)
-				}
-				offered := strings.Join(sasl.AuthMechanisms, " ")
-				front.Send(&pgproto3.SASLInitialResponse{AuthMechanism: tc.mechanism, Data: []byte(tc.gs2 + "n=,r=abcdefghijklmnopqr")})
-				if err := front.Flush(); err != nil {
-					t.Fatal(err)
-				}
-				answer, err := front.Receive()
-				if err != nil {
-					t.Fatal(err)
-				}
-				e, ok := answer.(*pgproto3.ErrorResponse)
-				if !ok {
-					t.Fatalf("got %T, want an ErrorResponse", answer)
-				}
-				return fmt.Sprintf("offered %s: %s %s %s", offered, e.Severity, e.Code, e.Message)
-			}
-			direct := refusal(fmt.Sprintf("127.0.0.1:%d", pg.Port))
-			if through := refusal(h.gateway.Addrs[0]); through != direct {
-				t.Errorf("got  %s\nwant %s", through, direct)
-			}
-		})
 	}
 }
 
@@ -210,6 +129,7 @@ func TestBehindBalancer(t *testing.T) {
 			if got := ask(t, c, "select current_user::text"); got != role {
 				t.Errorf("the database knows the writer as %s", got)
 			}
+			cancelWorks(t, c) // its request goes through the balancer as well
 			_ = c.Close(t.Context())
 		}
 		if line := h.gateway.WaitLine("login", 2*i+2); line["client"] != "192.0.2.7:50000" {
