@@ -89,7 +89,7 @@ func TestReplicationCommands(t *testing.T) {
 func TestReplicationParameters(t *testing.T) {
 	t.Parallel()
 	h, _ := replicationHouse(t)
-	for setting, code := range map[string]string{"datestyle=nonsense": "22023", "nosuch=x": "42704", "role=postgres": "42501"} {
+	for setting, code := range map[string]string{"datestyle=nonsense": "22023", "nosuch=x": "42704", "role=postgres": "42501", "options='-c options=-crole=postgres'": "42704"} {
 		_, err := pgconn.Connect(t.Context(), h.replicate("up", "replication=database", setting))
 		if e := pgError(t, err); e.Severity != "FATAL" || e.Code != code {
 			t.Errorf("%s: %+v", setting, e)

@@ -105,7 +105,7 @@ func (r *relay) begin(c *client) {
 	if len(c.leftover) > 0 {
 		r.in = r.loop.Extend(nil, c.leftover)
 	}
-	settings, f := startupSettings(c.startup)
+	settings, f := replicationSettings(c.startup)
 	switch {
 	case f != nil:
 		r.fatal(f)

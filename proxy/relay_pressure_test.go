@@ -53,7 +53,10 @@ func TestRelayStall(t *testing.T) {
 	send(t, s, a, "H(\x00\x00\x00)", false)
 	data := message(wire.CopyData, string(make([]byte, 9000)))
 	many := bytes.Repeat(data, 100)
-	for r.sessions() > 0 {
+	for start := time.Now(); r.sessions() > 0; {
+		if time.Since(start) > patience {
+			t.Fatal("it is still there")
+		}
 		_ = s.SetWriteDeadline(time.Now().Add(moment))
 		if n, err := s.Write(many); err != nil {
 			many = append(many[n:], many[:n]...)

@@ -59,6 +59,25 @@ func isFalse(s string) bool {
 		(strings.HasPrefix("false", s) || strings.HasPrefix("no", s) || strings.HasPrefix("off", s))
 }
 
+// replicationSettings takes the run-time parameters out of a startup message.
+// They go into another, where some names are not parameters: a client could ask
+// for another role, or another kind of connection, by spelling "options" in
+// capitals or setting it with -c. PostgreSQL knows no parameters of those names.
+func replicationSettings(s *wire.Startup) ([]wire.Parameter, *fault.Fault) {
+	settings, f := startupSettings(s)
+	if f != nil {
+		return nil, f
+	}
+	for _, p := range settings {
+		switch {
+		case p.Name == "user", p.Name == "database", p.Name == "replication", p.Name == "options", strings.HasPrefix(p.Name, "_pq_."):
+			return nil, fault.New(fault.Client, sqlstate.UndefinedObject,
+				fmt.Sprintf("unrecognized configuration parameter \"%s\"", p.Name))
+		}
+	}
+	return settings, nil
+}
+
 // anyDatabase is the database that libpq's programs name when they mean none:
 // physical replication is of the whole cluster.
 const anyDatabase = "replication"

@@ -35,6 +35,36 @@ func TestReplicationParameter(t *testing.T) {
 	}
 }
 
+// Nothing of the client's takes the place of what the gateway says at startup.
+func TestReplicationSettings(t *testing.T) {
+	for _, p := range []wire.Parameter{
+		{Name: "OPTIONS", Value: "-c role=postgres"},
+		{Name: "options", Value: "-c options=-crole=postgres"},
+		{Name: "options", Value: "--replication=database"},
+		{Name: "Replication", Value: "database"},
+		{Name: "USER", Value: "postgres"},
+		{Name: "Database", Value: "other"},
+		{Name: "_PQ_.something", Value: "1"},
+	} {
+		got, f := replicationSettings(&wire.Startup{Parameters: []wire.Parameter{{Name: "user", Value: "sync"}, p}})
+		if f == nil || f.Code != sqlstate.UndefinedObject {
+			t.Errorf("%v: %v, %v", p, got, f)
+		}
+	}
+	for _, p := range []wire.Parameter{{Name: "Role", Value: "postgres"}, {Name: "options", Value: "-c session-authorization=x"}} {
+		got, f := replicationSettings(&wire.Startup{Parameters: []wire.Parameter{p}})
+		if f == nil || f.Code != sqlstate.InsufficientPrivilege {
+			t.Errorf("%v: %v, %v", p, got, f)
+		}
+	}
+	got, f := replicationSettings(&wire.Startup{Parameters: []wire.Parameter{
+		{Name: "user", Value: "sync"}, {Name: "database", Value: "x"}, {Name: "replication", Value: "true"}, {Name: "_pq_.x", Value: "1"}, {Name: "DateStyle", Value: "ISO"},
+	}})
+	if f != nil || len(got) != 1 || got[0] != (wire.Parameter{Name: "datestyle", Value: "ISO"}) {
+		t.Errorf("%v, %v", got, f)
+	}
+}
+
 func TestGrantsAdmit(t *testing.T) {
 	all, only := config.Grants{All: true}, config.Grants{Replication: true}
 	for _, c := range []struct {

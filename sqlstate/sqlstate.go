@@ -12,6 +12,7 @@ const (
 	InvalidAuthorization  = "28000" // invalid_authorization_specification
 	InvalidPassword       = "28P01" // invalid_password
 	InvalidCatalogName    = "3D000" // invalid_catalog_name
+	UndefinedObject       = "42704" // undefined_object
 	TooManyConnections    = "53300" // too_many_connections
 	ProgramLimitExceeded  = "54000" // program_limit_exceeded
 	QueryCanceled         = "57014" // query_canceled

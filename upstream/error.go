@@ -51,16 +51,13 @@ func (e *Error) Parameter() (wire.Fields, bool) {
 		return wire.Fields{}, false
 	}
 	switch server.Fields.Code {
-	case sqlstate.InvalidParameterValue, undefinedObject, cantChangeParameter:
+	case sqlstate.InvalidParameterValue, sqlstate.UndefinedObject, cantChangeParameter:
 		return server.Fields, true
 	}
 	return wire.Fields{}, false
 }
 
-const (
-	undefinedObject     = "42704"
-	cantChangeParameter = "55P02"
-)
+const cantChangeParameter = "55P02" // cant_change_runtime_param
 
 // ErrNoCancel says that the server gave no key to cancel with, as RDS Proxy does.
 var ErrNoCancel = errors.New("the server takes no cancel requests on this connection")
