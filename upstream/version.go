@@ -37,7 +37,12 @@ func (v *versions) heard(version uint32, e *Error) (again bool) {
 		}
 		return false
 	}
-	return version != wire.Version30 && v.known.Load() == 0 && refusesVersion(e)
+	if version == wire.Version30 || !refusesVersion(e) {
+		return false
+	}
+	// Who answered 3.2 before has most likely another reason now; but it may have
+	// moved behind a proxy, so the next connection is in doubt again.
+	return !v.known.CompareAndSwap(wire.Version32, 0)
 }
 
 // refusesVersion reports whether what a server answered the StartupMessage with may

@@ -84,10 +84,11 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestVersionOnceAnswered: who spoke 3.2 before and hangs up now has another reason.
+// TestVersionOnceAnswered: who spoke 3.2 before and hangs up now has another reason,
+// unless it does so again.
 func TestVersionOnceAnswered(t *testing.T) {
 	s := kit.StartScripted(t, func(c *kit.ScriptConn) {
-		if _, ok := c.Startup(nil); ok && c.N == 1 {
+		if m, ok := c.Startup(nil); ok && (c.N == 1 || m.ProtocolVersion == wire.Version30) {
 			c.Welcome()
 			c.Silence()
 		}
@@ -98,5 +99,10 @@ func TestVersionOnceAnswered(t *testing.T) {
 	wantError(t, err, StageLogin, "The connection to the upstream was lost during the login.")
 	if n := s.Seen(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
+	}
+	mustOpen(t, target)
+	mustOpen(t, target)
+	if n := s.Seen(); n != 5 {
+		t.Errorf("%d connections, want 5: one more refused, and two by 3.0", n)
 	}
 }
