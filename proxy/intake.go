@@ -31,7 +31,7 @@ func (s *session) take(data []byte) int {
 		if size == 0 {
 			break
 		}
-		if size < 0 || !frontend(typ) {
+		if size < 0 || !frontend(typ) || oversized(typ, size) {
 			s.pass(data[run:i])
 			s.fatal(malformed(data[i:]))
 			return i
@@ -146,11 +146,11 @@ func frontend(typ byte) bool {
 
 // malformed says what is wrong with a header.
 func malformed(header []byte) *fault.Fault {
-	typ, length := header[0], binary.BigEndian.Uint32(header[1:])
+	typ, length := header[0], int32(binary.BigEndian.Uint32(header[1:]))
 	switch {
 	case !frontend(typ):
 		return fault.New(fault.Client, sqlstate.ProtocolViolation, fmt.Sprintf("invalid frontend message type %d", typ))
-	case length < 4:
+	case length < 4, length < wire.MaxFrame:
 		return fault.New(fault.Client, sqlstate.ProtocolViolation, "invalid message length")
 	default:
 		return fault.New(fault.Client, sqlstate.ProgramLimitExceeded, "message is too long").
