@@ -18,12 +18,14 @@ import (
 // keyHolder is whom a CancelRequest may be meant for.
 type keyHolder interface {
 	heldKey() *wire.CancelKey // guarded by cancelKeys.mu
-	postCancel()              // serves a request on its loop
+	// postCancel serves a request on its loop, and calls served, from any
+	// goroutine, when the server has taken it or there is none to send.
+	postCancel(served func())
 }
 
 func (s *session) heldKey() *wire.CancelKey { return &s.key }
 
-func (s *session) postCancel() { s.host.loop.Post(s.cancel) }
+func (s *session) postCancel(served func()) { s.host.loop.Post(func() { s.cancel(served) }) }
 
 // cancelKeys finds whom a CancelRequest is meant for. The keys are
 // the gateway's own: what a server gave for its connection stays here, since in
@@ -66,8 +68,11 @@ func (k *cancelKeys) revoke(h keyHolder) {
 }
 
 // serve passes a CancelRequest to its session. A wrong key is ignored without a
-// word, as in PostgreSQL, and its secret compared in constant time.
-func (k *cancelKeys) serve(key wire.CancelKey) {
+// word, as in PostgreSQL, and its secret compared in constant time. What it
+// returns is closed when no request is on its way any more: a client that waits
+// for its connection to be closed, as libpq does, may rely on its next statement
+// not being hit.
+func (k *cancelKeys) serve(key wire.CancelKey) <-chan struct{} {
 	k.mu.Lock()
 	h := k.holders[key.PID]
 	var secret []byte
@@ -75,13 +80,17 @@ func (k *cancelKeys) serve(key wire.CancelKey) {
 		secret = h.heldKey().Secret
 	}
 	k.mu.Unlock()
+	served := make(chan struct{})
 	if h != nil && subtle.ConstantTimeCompare(secret, key.Secret) == 1 {
-		h.postCancel()
+		h.postCancel(func() { close(served) })
+	} else {
+		close(served)
 	}
+	return served
 }
 
 // cancel serves a CancelRequest with this session's key.
-func (s *session) cancel() {
+func (s *session) cancel(served func()) {
 	switch {
 	case s.ended || s.greeting:
 	case s.Waiting():
@@ -89,8 +98,10 @@ func (s *session) cancel() {
 		s.Refuse(errCanceled)
 	case s.setup: // the server runs nothing of this client's
 	case s.backend != nil && s.backend.requests.n > 0:
-		s.backend.cancel()
+		s.backend.cancel(served)
+		return
 	}
+	served()
 }
 
 const (
@@ -101,9 +112,11 @@ const (
 	maxCancels = 4
 )
 
-// cancel asks the server to cancel what it is doing, on a connection of its own.
-func (b *backend) cancel() {
+// cancel asks the server to cancel what it is doing, on a connection of its own,
+// and calls served when that was done.
+func (b *backend) cancel(served func()) {
 	if b.cancels == maxCancels {
+		served()
 		return
 	}
 	b.cancels++
@@ -112,6 +125,7 @@ func (b *backend) cancel() {
 		ctx, stop := context.WithTimeout(ctx, cancelTimeout)
 		defer stop()
 		err := conn.Cancel(ctx)
+		served()
 		loop.Post(func() { b.cancelled(err) })
 	})
 }

@@ -107,15 +107,21 @@ func TestCancel(t *testing.T) {
 	way.none(t)
 
 	// The server is not handed out while the request may still hit it.
-	r.proxy.keys.serve(a.key)
+	served := r.proxy.keys.serve(a.key)
 	way.wait(t)
 	s.put(frames(t, "E(57014) Z", false))
 	a.want(frames(t, "E(57014) Z", false))
 	s.quiet()
 	r.counts("still one waiting", func(c poolCounts) bool { return c.Waiting == 1 && c.Idle == 0 })
+	select {
+	case <-served:
+		t.Error("the request was served before the server had it")
+	default:
+	}
 	way.arrive <- nil
+	<-served
 	s.want(frames(t, "Q(c)", true))
-	r.proxy.keys.serve(a.key) // late: its statement is done
+	<-r.proxy.keys.serve(a.key) // late: its statement is done
 	way.none(t)
 	s.put(frames(t, "C(C) Z", false))
 	b.want(frames(t, "C(C) Z", false))

@@ -33,8 +33,8 @@ type doorParts struct {
 	// close waits, but not after close returned.
 	admit func(*client)
 	// cancel serves a CancelRequest that presented the key; the connection it
-	// came on is closed when cancel returns.
-	cancel func(wire.CancelKey)
+	// came on is closed when what it returns is.
+	cancel func(wire.CancelKey) <-chan struct{}
 }
 
 // door is where clients come in: it listens, and brings each connection from

@@ -120,7 +120,8 @@ type testDoor struct {
 	*door
 	logs    *observer.ObservedLogs
 	cancels chan wire.CancelKey
-	clients chan *client // a copy of each admitted one
+	served  chan struct{} // says that they are; closed from the beginning
+	clients chan *client  // a copy of each admitted one
 	admits  sync.WaitGroup
 }
 
@@ -136,14 +137,15 @@ func openDoorWith(t testing.TB, conf *config.Config, s fakeSecrets) *testDoor {
 	t.Helper()
 	s["env:PW"], s["env:VERIFIER"] = password, verifier
 	core, logs := observer.New(zapcore.DebugLevel)
-	td := &testDoor{logs: logs, cancels: make(chan wire.CancelKey, 8), clients: make(chan *client, 1024)}
+	td := &testDoor{logs: logs, cancels: make(chan wire.CancelKey, 8), served: make(chan struct{}), clients: make(chan *client, 1024)}
+	close(td.served)
 	d, err := newDoor(t.Context(), doorParts{
 		config:  conf,
 		secrets: s,
 		log:     zap.New(core),
 		now:     time.Now,
 		admit:   td.admit,
-		cancel:  func(k wire.CancelKey) { td.cancels <- k },
+		cancel:  func(k wire.CancelKey) <-chan struct{} { td.cancels <- k; return td.served },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func (b *backend) expire(now time.Duration) {
 	if b.session != nil {
 		b.session.stream.Pause()
 	}
-	b.cancel()
+	b.cancel(func() {})
 }
 
 // expired lets the client go on when the cancel request has arrived, or failed to.

@@ -39,7 +39,7 @@ func TestAcceptBacksOff(t *testing.T) {
 	admitted := make(chan *client, 1)
 	d, err := newDoor(t.Context(), doorParts{
 		config: conf, secrets: fakeSecrets{"env:PW": password, "env:VERIFIER": verifier}, log: zap.New(core), now: time.Now,
-		admit: func(c *client) { admitted <- c; c.transport.Close(); c.seat.leave() }, cancel: func(wire.CancelKey) {},
+		admit: func(c *client) { admitted <- c; c.transport.Close(); c.seat.leave() }, cancel: func(wire.CancelKey) <-chan struct{} { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ func FuzzStartup(f *testing.F) {
 		config: conf, log: zap.NewNop(), now: time.Now,
 		secrets: fakeSecrets{"env:PW": password, "env:VERIFIER": verifier},
 		admit:   func(*client) { panic("admitted") },
-		cancel:  func(wire.CancelKey) {},
+		cancel:  func(wire.CancelKey) <-chan struct{} { return nil },
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -302,12 +302,13 @@ func (p *Proxy) closeRelays(l *netloop.Loop) {
 // heldKey is guarded by cancelKeys.mu.
 func (r *relay) heldKey() *wire.CancelKey { return &r.key }
 
-func (r *relay) postCancel() { r.loop.Post(r.cancel) }
+func (r *relay) postCancel(served func()) { r.loop.Post(func() { r.cancel(served) }) }
 
 // cancel serves a CancelRequest with this session's key. One that comes late hits
 // nobody else: the server connection is this client's alone.
-func (r *relay) cancel() {
+func (r *relay) cancel(served func()) {
 	if r.ended || !r.asked || r.cancels == maxCancels {
+		served()
 		return
 	}
 	r.cancels++
@@ -315,6 +316,7 @@ func (r *relay) cancel() {
 		ctx, stop := context.WithTimeout(ctx, cancelTimeout)
 		defer stop()
 		err := r.conn.Cancel(ctx)
+		served()
 		r.loop.Post(func() {
 			r.cancels--
 			if err != nil {

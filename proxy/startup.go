@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -105,7 +106,11 @@ func (l *login) cancel(body []byte) error {
 		return &abandoned{cause: err}
 	}
 	key.Secret = bytes.Clone(key.Secret)
-	l.door.cancel(key)
+	select {
+	case <-l.door.cancel(key):
+	case <-l.door.closing:
+	case <-time.After(cancelTimeout):
+	}
 	return &abandoned{cause: errCancelServed, quiet: true}
 }
 

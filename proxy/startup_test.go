@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,23 @@ func TestCancelRequests(t *testing.T) {
 	if n := len(td.cancels); n != 0 {
 		t.Errorf("%d cancels of a malformed request", n)
 	}
+}
+
+// libpq waits for the end of the connection before it goes on, so that the request
+// does not hit what comes next.
+func TestCancelRequestIsWaitedFor(t *testing.T) {
+	td := openDoor(t, testConfig())
+	td.served = make(chan struct{})
+	p := td.dial(t, plain)
+	p.send(wire.AppendCancelRequest(nil, wire.CancelKey{PID: 42, Secret: []byte{1, 2, 3, 4}}))
+	<-td.cancels
+	_ = p.conn.SetReadDeadline(time.Now().Add(moment))
+	if _, err := p.conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("before the request was served: %v", err)
+	}
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+	close(td.served)
+	p.closed()
 }
 
 // What no PostgreSQL client sends gets no PostgreSQL answer.
