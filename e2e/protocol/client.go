@@ -49,6 +49,7 @@ type params map[string]string
 
 // dial logs in as params say and returns what came after the authentication, in
 // the order in which it came but for ParameterStatus, which is sorted by name.
+// What a client hears that is not let in is left for it to read.
 func dial(ctx context.Context, addr string, p params) (*client, []received, error) {
 	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -71,10 +72,10 @@ func dial(ctx context.Context, addr string, p params) (*client, []received, erro
 		return 0
 	})
 	if greeting[len(greeting)-1] == closed {
-		c.leave()
-	} else {
-		go c.read()
+		c.queue = greeting
+		return c, nil, nil
 	}
+	go c.read()
 	return c, greeting, nil
 }
 
@@ -133,6 +134,8 @@ func (c *client) login(password string) ([]received, error) {
 			if _, err := exchange.Step(string(m.Data)); err != nil {
 				return nil, err
 			}
+			continue
+		case *pgproto3.AuthenticationOk:
 			continue
 		case *pgproto3.BackendKeyData:
 			c.pid, c.secret = m.ProcessID, slices.Clone(m.SecretKey)

@@ -10,6 +10,7 @@ import (
 type Divergence struct {
 	Title  string   // of the case
 	Modes  []string // pool modes in which it does
+	Before int      // only with PostgreSQL before this major version; 0: with any
 	Reason string
 	Lines  []string // as Diff returns them
 }
@@ -18,6 +19,7 @@ type Divergence struct {
 //
 //	== file: case
 //	modes: transaction session
+//	before: 18
 //	reason: why it is so, and may be
 //	-A< what only PostgreSQL says
 //	+A< what only the gateway says
@@ -41,6 +43,10 @@ func LoadDivergences(file string) ([]*Divergence, error) {
 		d := all[len(all)-1]
 		if modes, ok := strings.CutPrefix(line, "modes: "); ok {
 			d.Modes = strings.Fields(modes)
+		} else if version, ok := strings.CutPrefix(line, "before: "); ok {
+			if _, err := fmt.Sscan(version, &d.Before); err != nil {
+				return nil, fmt.Errorf("%s:%d: %q is no version", file, i+1, version)
+			}
 		} else if reason, ok := strings.CutPrefix(line, "reason: "); ok {
 			d.Reason = reason
 		} else if line[0] == '-' || line[0] == '+' {

@@ -22,8 +22,6 @@ const firstUserOID = 16384
 // the process id that the client was told at login.
 func line(m pgproto3.BackendMessage, own uint32) string {
 	switch m := m.(type) {
-	case *pgproto3.AuthenticationOk:
-		return "R ok"
 	case *pgproto3.BackendKeyData:
 		return fmt.Sprintf("K secret of %d bytes", len(m.SecretKey))
 	case *pgproto3.NegotiateProtocolVersion:
