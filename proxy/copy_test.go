@@ -329,8 +329,8 @@ func TestClientGone(t *testing.T) {
 			1< X
 			1 closed`},
 		{name: "pinned", text: `
-			A> Q(set x = 1)
-			1< Q(set x = 1)
+			A> Q(x)
+			1< Q(x)
 			1> C(SET) Z
 			A< C(SET) Z
 			busy 1
@@ -341,8 +341,8 @@ func TestClientGone(t *testing.T) {
 			1> C(DISCARD ALL) Z
 			1< Q(b)`},
 		{name: "pinned, and the reset is refused", text: `
-			A> Q(set x = 1)
-			1< Q(set x = 1)
+			A> Q(x)
+			1< Q(x)
 			1> C(SET) Z
 			A< C(SET) Z
 			A close

@@ -77,7 +77,7 @@ func (s *session) serverLost(b *backend, cause error) {
 		s.stream.Finish(farewell)
 	case s.greeting:
 		s.fatal(s.unavailable(cause))
-	case s.setup && s.restore == restoreNone:
+	case s.setup && s.restore == restoreNone && !s.asking:
 		s.setup = false
 		s.Refuse(cause) // nothing of the client's was sent
 	default:
@@ -99,7 +99,11 @@ func (s *session) end(reason string, err error) {
 		if s.rest > 0 && !s.discard {
 			b.doubt, b.cut = true, true
 		}
-		b.leave(s.pin != pinNone)
+		b.leave(s.dirty())
+	}
+	if before := s.pin; before != pinNone {
+		s.pin = pinNone
+		s.host.pinned(s, before)
 	}
 	s.host.loggedOut(s, reason, err)
 }

@@ -189,7 +189,7 @@ type asked struct {
 	server, client string
 	ended          bool
 	n              int
-	pin            pin
+	pins           pins
 }
 
 func ask(t *testing.T, linked bool, data []byte, cut int) asked {
@@ -206,7 +206,7 @@ func ask(t *testing.T, linked bool, data []byte, cut int) asked {
 		}
 	}
 	n := st.backend.requests.n
-	return asked{server: string(seen(t, st.server)), client: string(seen(t, st.client)), ended: s.ended, n: n, pin: s.pin}
+	return asked{server: string(seen(t, st.server)), client: string(seen(t, st.client)), ended: s.ended, n: n, pins: s.pins}
 }
 
 // Whatever a client says, nothing panics, and it does not matter how the bytes

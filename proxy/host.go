@@ -117,7 +117,8 @@ func (h *host) begin(c *client) {
 		s.fatal(faultDraining())
 		return
 	}
-	s.profile = h.profile(settings)
+	s.startup = h.profile(settings)
+	s.profile = s.startup
 	if counts := h.pool.Counts(); s.profile.reported != nil && counts.Idle+counts.Busy > 0 {
 		s.welcome()
 		return
@@ -268,13 +269,6 @@ func (h *host) tick() {
 // refused notes that a request was answered with an error here.
 func (h *host) refused(s *session, f *fault.Fault) {
 	h.log.Warn("request refused", zap.String("writer", s.writer.Name), zap.String("side", string(f.Side)), zap.String("sqlstate", f.Code), zap.Error(f))
-}
-
-// pinned notes that a session keeps its backend from now on.
-func (h *host) pinned(s *session) {
-	if s.pin != pinMode {
-		h.log.Debug("session pinned", zap.String("writer", s.writer.Name), zap.Stringer("reason", s.pin))
-	}
 }
 
 func (h *host) loggedIn(s *session) {

@@ -18,7 +18,7 @@ func (s *session) take(data []byte) int {
 		if s.rest > 0 {
 			n := min(s.rest, len(data)-i)
 			if s.scanning {
-				s.scan(data[i : i+n])
+				s.scan(data[i:i+n], n == s.rest)
 			}
 			s.rest -= n
 			i += n
@@ -105,32 +105,26 @@ func (s *session) note(typ byte, data []byte) {
 	switch typ {
 	case wire.Query:
 		s.parsed = false
+		s.text = text{kind: typ}
 		b.words.reset()
-		s.scanning = s.pin == pinNone
+		s.scanning = true
 	case wire.Parse:
 		s.parsed = true
-		if len(data) > wire.HeaderLen {
-			if p := pinOfMessage(typ, data[wire.HeaderLen]); p != pinNone {
-				s.pinTo(p)
-			}
+		if len(data) > wire.HeaderLen && data[wire.HeaderLen] != 0 {
+			s.pinTo(pinStatement)
 		}
+		s.text = text{kind: typ}
 		b.words.reset()
-		s.scanning = s.pin == pinNone
+		s.scanning = true
 	case wire.Bind:
 		s.parsed = false
+		if s.text.does != nil && !bindsNamed(data[wire.HeaderLen:]) {
+			s.touch(s.text.does) // it may run once more
+		}
 	case wire.Sync:
 		if s.parsed {
-			s.pinTo(pinPrepare) // it will be bound after the transaction
+			s.pinTo(pinStatement) // it will be bound after the transaction
 		}
-	}
-}
-
-// scan looks for words in a piece of a message with text in it. The header's
-// bytes come along; they end no word and begin none that matters.
-func (s *session) scan(piece []byte) {
-	if p := s.backend.words.scan(piece); p != pinNone {
-		s.pinTo(p)
-		s.scanning = false
 	}
 }
 

@@ -196,10 +196,10 @@ func TestIdleInTransaction(t *testing.T) {
 			A< !FATAL:57P05
 			A closed`},
 		{name: "a pinned client between transactions", text: `
-			A> Q(listen)
-			1< Q(listen)
-			1> C(LISTEN) Z
-			A< C(LISTEN) Z
+			A> Q(x)
+			1< Q(x)
+			1> C(SET) Z
+			A< C(SET) Z
 			later 2h
 			A quiet
 			1> A(xxxxxxxx)

@@ -55,7 +55,7 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 	b.refused = nil
 	b.probed, b.expiry = probe{}, expiry{}
 	s.host.watchBackends()
-	s.fresh, s.parsed, s.restore = true, false, restoreNone
+	s.fresh, s.parsed, s.restore, s.text = true, false, restoreNone, text{}
 	if s.host.upstream.Pool.Mode == config.PoolSession {
 		s.pinTo(pinMode)
 	}
@@ -79,7 +79,7 @@ func (s *session) replied() {
 		s.crowded = false
 	}
 	if s.setup {
-		if b.refused != nil {
+		if b.refused != nil && !s.asking {
 			s.setupRefused(*b.refused)
 			return
 		}
@@ -89,8 +89,12 @@ func (s *session) replied() {
 		s.setup = false
 		b.answered()
 		switch {
-		case s.restore == restoring:
-			s.restored()
+		case s.restore == restoring, s.asking:
+			if s.asking {
+				s.learn()
+			} else {
+				s.restored()
+			}
 			if s.leaving {
 				s.logout()
 			} else if s.free(); !s.ended {
@@ -130,7 +134,7 @@ func (s *session) free() {
 		s.fatal(faultDraining())
 		return
 	}
-	if s.pin == pinNone {
+	if s.settled() {
 		s.heard = s.host.loop.Now()
 		s.backend = nil
 		b.release()

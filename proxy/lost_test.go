@@ -62,8 +62,8 @@ func TestServerLost(t *testing.T) {
 			A< !FATAL:08006
 			A closed`},
 		{name: "pinned", text: `
-			A> Q(set x)
-			1< Q(set x)
+			A> Q(x)
+			1< Q(x)
 			1> C(SET) Z
 			A< C(SET) Z
 			1 close
@@ -78,8 +78,8 @@ func TestServerLost(t *testing.T) {
 			A closed
 			live 0`},
 		{name: "with its own FATAL, pinned and idle", text: `
-			A> Q(set x)
-			1< Q(set x)
+			A> Q(x)
+			1< Q(x)
 			1> C(SET) Z
 			A< C(SET) Z
 			1> E(FATAL:57P05)
@@ -127,8 +127,8 @@ func TestServerLost(t *testing.T) {
 			A< !FATAL:08006
 			A closed`},
 		{name: "an error nobody asked for, pinned", text: `
-			A> Q(set x)
-			1< Q(set x)
+			A> Q(x)
+			1< Q(x)
 			1> C(SET) Z
 			A< C(SET) Z
 			1> E(XX000)

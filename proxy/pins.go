@@ -1,148 +1,132 @@
 package proxy
 
-import "pggateway/wire"
+import (
+	"math/bits"
+	"strings"
+)
 
 // pin is why a session keeps its backend after a transaction: state that lives
 // in the server's session and cannot be carried to another.
 type pin uint8
 
 const (
-	pinNone     pin = iota
-	pinMode         // pool.mode is session
-	pinSet          // SET, or a parameter that changed in another way
-	pinListen       // LISTEN
-	pinPrepare      // a named prepared statement
-	pinLoad         // LOAD
-	pinTemp         // a temporary object
-	pinHold         // a WITH HOLD cursor
-	pinAdvisory     // a session advisory lock
-	pinConfig       // set_config()
+	pinNone      pin = iota
+	pinMode          // pool.mode is session
+	pinStatement     // a named prepared statement, or an unnamed one that will be bound later
+	pinLoad          // LOAD
+	pinSet           // a parameter that changed, and cannot be carried
+	pinConfig        // set_config() of nobody knows what
+	pinRole          // SET ROLE, SET SESSION AUTHORIZATION
+	pinListen        // LISTEN
+	pinPrepare       // SQL PREPARE
+	pinTemp          // a temporary object
+	pinHold          // a WITH HOLD cursor
+	pinAdvisory      // a session advisory lock
+	pinKinds         // how many there are
 )
 
-var pinNames = [...]string{
-	"", "session mode", "SET", "LISTEN", "prepared statement", "LOAD",
-	"temporary object", "WITH HOLD cursor", "advisory lock", "set_config",
+var pinNames = [pinKinds]string{
+	"", "session mode", "prepared statement", "LOAD", "SET", "set_config", "session role",
+	"LISTEN", "SQL PREPARE", "temporary object", "WITH HOLD cursor", "advisory lock",
 }
 
 func (p pin) String() string { return pinNames[p] }
 
-// pinOfTag tells from a CommandComplete's body whether the statement left state
-// behind. The tag cannot tell SET LOCAL from SET, so that pins too.
-func pinOfTag(body []byte) pin {
-	if len(body) < 4 {
+func (p pin) bit() pins { return 1 << p }
+
+// pins are several of them.
+type pins uint16
+
+// askable are those of which the server can tell whether the state is there.
+const askable = pins(1<<pinRole | 1<<pinListen | 1<<pinPrepare | 1<<pinTemp | 1<<pinHold | 1<<pinAdvisory)
+
+// first is one of them, the same for the same set; pinNone when there is none.
+func (p pins) first() pin {
+	if p == 0 {
 		return pinNone
 	}
-	switch body[0] {
+	return pin(bits.TrailingZeros16(uint16(p)))
+}
+
+// tagged is what a CommandComplete's tag says about the session's state.
+type tagged struct {
+	pins  pins // what the statement left behind
+	hints pins // what may have ended
+	set   bool // parameters were set, or reset
+	clear bool // everything is as after login
+}
+
+// readTag reads a CommandComplete's body.
+func readTag(body []byte) tagged {
+	if len(body) < 4 || body[len(body)-1] != 0 {
+		return tagged{}
+	}
+	tag := body[:len(body)-1]
+	switch tag[0] {
 	case 'S':
-		if tagIs(body, "SET") {
-			return pinSet
+		if string(tag) == "SET" {
+			return tagged{set: true}
+		}
+	case 'R':
+		if string(tag) == "RESET" {
+			return tagged{set: true}
 		}
 	case 'L':
-		if tagIs(body, "LISTEN") {
-			return pinListen
-		}
-		if tagIs(body, "LOAD") {
-			return pinLoad
+		switch string(tag) {
+		case "LISTEN":
+			return tagged{pins: pinListen.bit()}
+		case "LOAD":
+			return tagged{pins: pinLoad.bit()}
 		}
 	case 'P':
-		if tagIs(body, "PREPARE") {
-			return pinPrepare
+		if string(tag) == "PREPARE" {
+			return tagged{pins: pinPrepare.bit()}
 		}
-	}
-	return pinNone
-}
-
-// tagIs reports whether a CommandComplete's body is this very tag.
-func tagIs(body []byte, tag string) bool {
-	return len(body) == len(tag)+1 && string(body[:len(tag)]) == tag
-}
-
-// words looks in statement texts for the few words after which a server session
-// may hold state that no command tag shows. It reads each text once as it passes
-// by, in whatever pieces it comes, and does not care whether a word stands in a
-// literal or a comment: a pin too many costs a connection, one too few an answer
-// that belongs to someone else.
-type words struct {
-	word [maxPinWord + 1]byte // the word in progress, lower case
-	n    int                  // its length so far, at most len(word)
-}
-
-// maxPinWord is the length of the longest word looked for.
-const maxPinWord = len("pg_try_advisory_lock_shared")
-
-// scan goes on reading and returns the first pin found in this piece.
-func (w *words) scan(text []byte) pin {
-	found := pinNone
-	n := w.n
-	for _, c := range text {
-		lower := wordByte[c]
-		if lower != 0 {
-			if n < len(w.word) {
-				w.word[n] = lower
-				n++
-			}
-			continue
+	case 'U':
+		if string(tag) == "UNLISTEN" {
+			return tagged{hints: pinListen.bit()}
 		}
-		if n >= 4 && found == pinNone {
-			found = pinOfWord(w.word[:n])
+	case 'C':
+		if strings.HasPrefix(string(tag), "CLOSE CURSOR") {
+			return tagged{hints: pinHold.bit()}
 		}
-		n = 0
-	}
-	w.n = n
-	return found
-}
-
-// reset forgets the word in progress: another text begins.
-func (w *words) reset() { w.n = 0 }
-
-func pinOfWord(word []byte) pin {
-	switch len(word) {
-	case 4:
-		switch string(word) {
-		case "temp":
-			return pinTemp
-		case "hold":
-			return pinHold
-		}
-	case 7:
-		if string(word) == "pg_temp" {
-			return pinTemp
-		}
-	case 9:
-		if string(word) == "temporary" {
-			return pinTemp
-		}
-	case 10:
-		if string(word) == "set_config" {
-			return pinConfig
-		}
-	case 16, 20, 23, 27:
-		switch string(word) {
-		case "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared":
-			return pinAdvisory
-		}
-	}
-	return pinNone
-}
-
-// wordByte maps the bytes of identifiers to lower case, all others to 0.
-var wordByte = func() (t [256]byte) {
-	for c := range t {
+	case 'D':
 		switch {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_':
-			t[c] = byte(c)
-		case c >= 'A' && c <= 'Z':
-			t[c] = byte(c) + 'a' - 'A'
+		case string(tag) == "DISCARD ALL":
+			return tagged{clear: true}
+		case strings.HasPrefix(string(tag), "DEALLOCATE"):
+			return tagged{hints: askable}
+		case strings.HasPrefix(string(tag), "DROP "), strings.HasPrefix(string(tag), "DISCARD "):
+			return tagged{hints: pinTemp.bit()}
 		}
 	}
-	return t
-}()
+	return tagged{}
+}
 
-// pinOfMessage tells what a frontend message's type and first body byte say: a
-// Parse with a name makes a statement that lives as long as the session.
-func pinOfMessage(typ, first byte) pin {
-	if typ == wire.Parse && first != 0 {
-		return pinPrepare
+// pinTo makes the session keep its backend. Where the server can tell whether
+// there is state indeed, it is asked when the transaction ends.
+func (s *session) pinTo(p pin) { s.pinAll(p.bit()) }
+
+func (s *session) pinAll(p pins) {
+	s.suspect |= p &^ s.pins & askable
+	s.pins |= p
+}
+
+// unpin lifts every pin but the pool's mode.
+func (s *session) unpin() {
+	s.pins &= pinMode.bit()
+	s.suspect = 0
+}
+
+// settlePin brings the reason that is shown and counted up to date, once it is
+// known whether the session keeps its backend between transactions.
+func (s *session) settlePin() {
+	if s.pin != pinNone && s.pins&s.pin.bit() != 0 {
+		return
 	}
-	return pinNone
+	before := s.pin
+	s.pin = s.pins.first()
+	if s.pin != before {
+		s.host.pinned(s, before)
+	}
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,10 +25,13 @@ import (
 //	A close, A reset   it leaves, politely (FIN) or not (RST), and its session ends
 //	A open k=v …       client A comes in with these startup parameters; A greeted reads the greeting
 //	later 11m          the limits are enforced as if so much time had passed
+//	pins SET=1/2       so many sessions are pinned, and were, by reason
 //	waiting 2          so many sessions wait for a connection (also idle, busy)
 //
 // A frame may be sent in part: Q(select 1)@0:3, then Q(select 1)@3:. The
-// gateway's own requests are apply(name=value), restore(name=value) and revert(name).
+// gateway's own requests are apply(name=value), restore(name=value) and revert(name);
+// values(name name) asks for parameters, isthere(temporary object) for what pins,
+// and value(x|y) is a row that says x, and y as the value to return to.
 type play struct {
 	name string
 	mode config.PoolMode // default: transaction
@@ -93,6 +98,10 @@ func (p *player) step(t *testing.T, line string) {
 		})
 		return
 	}
+	if who == "pins" {
+		p.pinned(what)
+		return
+	}
 	direction := who[len(who)-1]
 	name := strings.TrimRight(who, "<>")
 	verb, args, _ := strings.Cut(what, " ")
@@ -141,6 +150,21 @@ func (p *player) step(t *testing.T, line string) {
 	default:
 		t.Fatalf("bad step %q", line)
 	}
+}
+
+// pinned waits until these reasons, as reason=current/total, and no others, have
+// pinned sessions.
+func (p *player) pinned(want string) {
+	var got string
+	eventually(p.t, "pins "+want, func() bool {
+		got = ""
+		for _, c := range p.proxy.Pins() {
+			if c.Total > 0 {
+				got += fmt.Sprintf("%s=%d/%d", c.Reason, c.Current, c.Total)
+			}
+		}
+		return got == want
+	})
 }
 
 func (p *player) isClient(name string) bool { return name[0] >= 'A' && name[0] <= 'Z' }
@@ -224,6 +248,29 @@ func frame(t testing.TB, f string, frontend bool) []byte {
 	case "revert":
 		b := wire.AppendParse(nil, "", revertSQL)
 		return wire.AppendExecute(wire.AppendBind(b, "", arg))
+	case "values":
+		var args [][]string
+		for _, name := range strings.Fields(arg) {
+			args = append(args, []string{name})
+		}
+		return appendQuestion(nil, &requests{}, valueSQL, args)
+	case "isthere":
+		p := slices.Index(pinNames[:], arg)
+		if p < 0 || pinSQL[p] == "" {
+			t.Fatalf("nobody asks for %q", arg)
+		}
+		args := [][]string{nil}
+		if pin(p) == pinRole {
+			args = [][]string{{""}}
+		}
+		return appendQuestion(nil, &requests{}, pinSQL[p], args)
+	case "value":
+		b := []byte("\x00\x03")
+		for _, column := range []string{first, first, second} {
+			b = append(b, 0, 0, 0, byte(len(column)))
+			b = append(b, column...)
+		}
+		return message(wire.DataRow, string(b))
 	case "raw":
 		b, err := strconv.Unquote(`"` + arg + `"`)
 		if err != nil {

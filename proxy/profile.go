@@ -9,8 +9,8 @@ import (
 	"pggateway/wire"
 )
 
-// profile is the run-time parameters that a client's startup message asked for.
-// Clients that asked for the same share one, per pool, so that comparing two
+// profile is the run-time parameters that a client wants: what its startup message
+// asked for, and what it has set since. Clients that want the same share one, per pool, so that comparing two
 // pointers tells whether a backend is set up for a client.
 type profile struct {
 	settings []wire.Parameter // names in lower case, each once, sorted
@@ -65,8 +65,16 @@ func startupSettings(s *wire.Startup) ([]wire.Parameter, *fault.Fault) {
 			settings = append(settings, p)
 		}
 	}
-	slices.SortFunc(settings, func(a, b wire.Parameter) int { return strings.Compare(a.Name, b.Name) })
+	sortSettings(settings)
 	return settings, nil
+}
+
+func sortSettings(settings []wire.Parameter) {
+	slices.SortFunc(settings, func(a, b wire.Parameter) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func indexSetting(settings []wire.Parameter, name string) int {
+	return slices.IndexFunc(settings, func(p wire.Parameter) bool { return p.Name == name })
 }
 
 // parseOptions reads the startup parameter "options": command-line switches

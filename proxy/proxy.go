@@ -45,6 +45,7 @@ type Proxy struct {
 	now    func() time.Time
 	door   *door
 	keys   cancelKeys
+	pins   pinCounts
 	loops  []*netloop.Loop
 
 	ctx     context.Context // of background work; ends with Close

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"pggateway/wire"
 )
@@ -44,7 +45,17 @@ func (b *backend) walk(data []byte) (used int, err error) {
 			if kind := first &^ ours; kind != wire.Query && kind != wire.Execute {
 				err = unasked(typ)
 			}
-			b.drop = first&ours != 0
+			if b.drop = first&ours != 0; b.drop && b.session != nil && b.session.asking {
+				switch {
+				case size > maxWhole:
+					b.session.carried.asked.row(nil)
+				case size > len(data)-i:
+					b.forward(data[run:i])
+					return i, nil
+				default:
+					b.session.carried.asked.row(data[i+wire.HeaderLen : i+size])
+				}
+			}
 		default:
 			if whole(typ) {
 				if size > maxWhole && typ != wire.ErrorResponse {
@@ -116,8 +127,12 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		if kind != wire.Query && kind != wire.Execute {
 			return drop, unasked(typ)
 		}
-		if typ == wire.CommandComplete && !drop {
-			b.completed(body)
+		switch s := b.session; {
+		case s == nil:
+		case !drop && typ == wire.CommandComplete:
+			s.completed(readTag(body))
+		case drop && s.asking && kind == wire.Execute:
+			s.carried.asked.answered()
 		}
 		b.copyOpen = false
 		b.done(wire.Execute, kind)
@@ -161,6 +176,7 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		if !ok {
 			return drop, fmt.Errorf("malformed ParameterStatus")
 		}
+		before := b.reported(p.Name)
 		if !b.noteStatus(p) {
 			return drop, fmt.Errorf("more than %d parameters", maxStatus)
 		}
@@ -168,8 +184,8 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 			return drop, errUnasked
 		}
 		if s := b.session; s != nil {
-			if !drop && kind != 0 && s.restore == restoreNone {
-				s.pinTo(pinSet) // whatever the statement was, a function perhaps
+			if !drop && kind != 0 {
+				s.changed(p.Name, before) // whatever the statement was, a function perhaps
 			}
 			drop = drop && s.restore != restoring
 		}
@@ -227,25 +243,20 @@ func (b *backend) failed(kind byte, own bool, body []byte) error {
 	return nil
 }
 
-// completed looks at the tag of a statement that the client ran.
-func (b *backend) completed(body []byte) {
-	s := b.session
-	if s == nil {
-		return
+// completed takes account of the tag of a statement that the client ran.
+func (s *session) completed(tag tagged) {
+	s.pinAll(tag.pins)
+	if tag.hints == askable && s.pins&pinPrepare.bit() != 0 {
+		s.pins |= askable // what EXECUTE did, no text has shown
 	}
-	if p := pinOfTag(body); p != pinNone {
-		s.pinTo(p)
-		b.spoiled = b.spoiled || p == pinLoad
-		return
-	}
+	s.suspect |= tag.hints & s.pins
+	b := s.backend
+	b.spoiled = b.spoiled || tag.pins&pinLoad.bit() != 0
 	switch {
-	case tagIs(body, "RESET"):
-		s.restore = restoreWanted
-	case tagIs(body, "DISCARD ALL"):
-		s.restore = restoreWanted
-		if b.lastRequest() {
-			s.unpin() // everything that a pin stands for is gone
-		}
+	case tag.set:
+		s.set()
+	case tag.clear:
+		s.cleared(b.lastRequest())
 	}
 }
 
@@ -270,4 +281,15 @@ func (b *backend) noteStatus(p wire.Parameter) bool {
 	}
 	b.status = append(b.status, p)
 	return len(b.status) <= maxStatus
+}
+
+// reported returns a parameter's value as the server last reported it; letter
+// case does not matter.
+func (b *backend) reported(name string) string {
+	for i := range b.status {
+		if strings.EqualFold(b.status[i].Name, name) {
+			return b.status[i].Value
+		}
+	}
+	return ""
 }

@@ -1,6 +1,10 @@
 package proxy
 
-import "pggateway/wire"
+import (
+	"slices"
+
+	"pggateway/wire"
+)
 
 // restore is how far a session is with giving its startup parameters back to a
 // server that was told RESET or DISCARD ALL. In PostgreSQL these return to what
@@ -21,7 +25,7 @@ func (s *session) withholds(b *backend) bool {
 	switch {
 	case s.restore != restoreWanted || !b.ready:
 		return false
-	case len(s.profile.settings) == 0 || b.tx == wire.TxFailed: // the latter undoes the RESET
+	case len(s.startup.settings) == 0 || b.tx == wire.TxFailed: // the latter undoes the RESET
 		s.restore = restoreNone
 		return false
 	}
@@ -29,14 +33,17 @@ func (s *session) withholds(b *backend) bool {
 	return true
 }
 
-// restoreStartup gives the server those startup parameters again that are at
-// their defaults. The others the client has set since, and has not reset.
+// restoreStartup gives the server those startup parameters again that were reset
+// and are at their defaults. The others the client has set since.
 func (s *session) restoreStartup() {
 	b := s.backend
 	s.restore, s.setup, b.ready = restoring, true, false
 	s.stream.Pause()
 	msg := s.host.loop.Chunk(1024)
-	for _, p := range s.profile.settings {
+	for _, p := range s.startup.settings {
+		if c := s.carried; !c.all && !slices.Contains(c.resets, p.Name) {
+			continue
+		}
 		msg = appendOwn(msg, &b.requests, restoreSQL, p.Name, p.Value)
 	}
 	b.send(appendOwnSync(msg, &b.requests))
@@ -47,6 +54,7 @@ func (s *session) restoreStartup() {
 // restored tells the client what was withheld.
 func (s *session) restored() {
 	s.restore = restoreNone
-	s.backend.profile = s.profile
+	s.carried.resets, s.carried.all = s.carried.resets[:0], false
+	s.fresh = true // what is unnamed on the server now is the gateway's
 	s.reply(wire.AppendReadyForQuery(s.host.scratch[:0], s.backend.tx))
 }

@@ -25,7 +25,9 @@ type session struct {
 	seat    *seat
 	stream  *netloop.Stream
 	backend *backend // linked to; nil otherwise
-	profile *profile
+	startup *profile // what the startup message asked for, and RESET returns to
+	profile *profile // what is set: startup, and what was set since
+	carried *carried // nil for a client that has not set anything
 	next    *session // the host's list of sessions
 	prev    *session
 	timer   *netloop.Timer // ends a greeting that takes too long; nil afterwards
@@ -46,9 +48,11 @@ type session struct {
 
 	greeting bool // not logged in yet
 	admitted bool // was told AuthenticationOk
-	setup    bool // the backend is being given this session's parameters
+	setup    bool // requests of the gateway's own are under way: parameters, or an inquiry
+	asking   bool // an inquiry
 	discard  bool // rest is thrown away
 	scanning bool // rest is statement text
+	text     text
 	fresh    bool // nothing was sent to the backend yet: its unnamed statement may be another client's
 	parsed   bool // an unnamed statement was sent and not yet bound
 	restore  restore
@@ -58,7 +62,9 @@ type session struct {
 	ended    bool
 	parting  bool // the client has hung up: what it sent is read to the end
 	crowded  bool // the backend has enough requests to answer; see maxRequests
-	pin      pin
+	pins     pins // why it keeps its backend, as far as that is known
+	suspect  pins // those of them that may not be there, or not any more
+	pin      pin  // one of them, while it keeps its backend between transactions
 }
 
 // requestTurns bounds how many buffers one client sends before the loop's other
@@ -188,21 +194,6 @@ func (s *session) Hangup() {
 	}
 	s.parting, s.crowded = true, false
 	s.Flushed()
-}
-
-// pinTo keeps the backend until the session ends. The first reason stays.
-func (s *session) pinTo(p pin) {
-	if s.pin == pinNone {
-		s.pin = p
-		s.host.pinned(s)
-	}
-}
-
-// unpin lifts every pin but the pool's mode.
-func (s *session) unpin() {
-	if s.pin != pinMode {
-		s.pin = pinNone
-	}
 }
 
 func (s *session) unhold() {

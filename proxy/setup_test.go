@@ -147,6 +147,8 @@ func TestSetup(t *testing.T) {
 			1< Q(commit)
 			1> C(COMMIT) Z
 			A< C(COMMIT) Z
+			1< values(x y) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 2 value(2|0) C(SELECT 1) 3 Z
 			idle 1`},
 		{name: "not after a RESET that was undone", text: `
 			A open x=1
@@ -165,6 +167,8 @@ func TestSetup(t *testing.T) {
 			1< Q(rollback)
 			1> C(ROLLBACK) Z
 			A< C(ROLLBACK) Z
+			1< values(x) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
 			idle 1`},
 		{name: "the client leaves behind a RESET", text: `
 			A open x=1
@@ -178,6 +182,8 @@ func TestSetup(t *testing.T) {
 			1> 1 2 D(x) C(SELECT 1) Z
 			A< C(RESET) Z
 			A closed
+			1< Q(DISCARD ALL)
+			1> C(DISCARD ALL) Z
 			idle 1`},
 		{name: "the server is lost while they are brought back", text: `
 			A open x=1

@@ -95,7 +95,7 @@ func TestServerSilentDuringReset(t *testing.T) {
 	s := r.server()
 	a.greeted()
 	r.onLoop(func(h *host) { h.ownTimeout = moment })
-	set := wire.AppendQuery(nil, "set x = 1")
+	set := wire.AppendQuery(nil, "x")
 	a.put(set)
 	s.want(set)
 	s.put([]byte("C\x00\x00\x00\x08SET\x00Z\x00\x00\x00\x05I"))

@@ -1,0 +1,302 @@
+package proxy
+
+import (
+	"testing"
+
+	"pggateway/wire"
+)
+
+// What a client sets goes with it from one server connection to the next.
+func TestCarry(t *testing.T) {
+	for _, p := range []play{
+		{name: "SET does not pin", text: `
+			A> Q(set x = 1) Q(set local y = 1)
+			1< Q(set x = 1) Q(set local y = 1)
+			1> C(SET) Z C(SET) Z
+			A< C(SET) Z C(SET) Z
+			1< values(x) S
+			A> Q(a)
+			1 quiet
+			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			1< Q(a)
+			1> C(A) Z
+			A< C(A) Z
+			idle 1
+			B> Q(b)
+			1< revert(x) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			1> C(B) Z
+			B< C(B) Z
+			A> Q(a)
+			1< apply(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(a)
+			1> C(A) Z
+			A< C(A) Z
+			pins`},
+		{name: "what is at its default is not carried", text: `
+			A> Q(set x = 0; reset y; set z.z = 1)
+			1< Q(set x = 0; reset y; set z.z = 1)
+			1> C(SET) C(RESET) C(SET) Z
+			A< C(SET) C(RESET) C(SET) Z
+			1< values(x y z.z) S
+			1> 3 1 2 value(0|0) C(SELECT 1) 2 C(SELECT 0) 2 value(|) C(SELECT 1) 3 Z
+			B> Q(b)
+			1< revert(z.z) S`},
+		{name: "who sets nothing is not asked about, nor SET LOCAL, SET TRANSACTION and what was undone", text: `
+			A> Q(update t set x = 1)
+			1< Q(update t set x = 1)
+			1> C(UPDATE 1) Z
+			A< C(UPDATE 1) Z
+			idle 1
+			A> Q(begin)
+			1< Q(begin)
+			1> C(BEGIN) Z(T)
+			A< C(BEGIN) Z(T)
+			A> Q(set transaction read only) Q(set local TimeZone = GMT) Q(select set_config('x', $1, true)) Q(commit)
+			1< Q(set transaction read only) Q(set local TimeZone = GMT) Q(select set_config('x', $1, true)) Q(commit)
+			1> C(SET) Z(T) S(TimeZone=GMT) C(SET) Z(T) C(SELECT 1) Z(T) S(TimeZone=UTC) C(COMMIT) Z
+			A< C(SET) Z(T) S(TimeZone=GMT) C(SET) Z(T) C(SELECT 1) Z(T) S(TimeZone=UTC) C(COMMIT) Z
+			idle 1
+			1 quiet
+			pins`},
+		{name: "a parameter that changes in another way", text: `
+			A> Q(select f())
+			1< Q(select f())
+			1> S(TimeZone=GMT) C(SELECT 1) Z
+			A< S(TimeZone=GMT) C(SELECT 1) Z
+			1< values(timezone) S
+			1> 3 1 2 value(GMT|UTC) C(SELECT 1) 3 Z
+			idle 1
+			B> Q(b)
+			1< revert(timezone) S`},
+		{name: "set_config of a literal", text: `
+			A> P(|select pg_catalog.set_config('X', $1, false)) B E S
+			1< P(|select pg_catalog.set_config('X', $1, false)) B E S
+			1> 1 2 D() C(SELECT 1) Z
+			A< 1 2 D() C(SELECT 1) Z
+			1< values(x) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			idle 1`},
+		{name: "set_config of anything pins", text: `
+			A> P(|select set_config($1, $2, false)) B E S
+			1< P(|select set_config($1, $2, false)) B E S
+			1> 1 2 D() C(SELECT 1) Z
+			A< 1 2 D() C(SELECT 1) Z
+			B> Q(b)
+			waiting 1
+			pins set_config=1/1`},
+		{name: "what cannot be set back pins, until it is something else", text: `
+			A> Q(set x = 1)
+			1< Q(set x = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x) S
+			1> 3 1 2 E(42501) Z
+			busy 1
+			A> Q(a)
+			1< Q(a)
+			1> C(A) Z
+			A< C(A) Z
+			1 quiet
+			pins SET=1/1
+			A> Q(set y = 1)
+			1< Q(set y = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x y) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 2 value(1|0) C(SELECT 1) 3 Z
+			idle 1
+			pins SET=0/1`},
+		{name: "bytes of some encoding pin", text: `
+			A> Q(set x = 1)
+			1< Q(set x = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x) S
+			1> 3 1 2 value(ä|0) C(SELECT 1) 3 Z
+			busy 1
+			pins SET=1/1`},
+		{name: "nor is a text read that may be in any encoding", text: `
+			A open client_encoding=SJIS
+			1< apply(client_encoding=SJIS) S
+			1> 1 2 S(client_encoding=SJIS) D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(set x = 1)
+			1< Q(set x = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			busy 1
+			pins SET=1/1`},
+		{name: "a role pins until it is given up", text: `
+			A> Q(set role x)
+			1< Q(set role x)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< isthere(session role) S
+			1> 3 1 2 D() C(SELECT 1) 3 Z
+			busy 1
+			A> Q(reset role)
+			1< Q(reset role)
+			1> C(RESET) Z
+			A< C(RESET) Z
+			1< isthere(session role) S
+			1> 3 1 2 C(SELECT 0) 3 Z
+			idle 1
+			pins session role=0/1`},
+		{name: "parameters are asked for when no pin is left", text: `
+			A> Q(create temp table x) Q(set x = 1)
+			1< Q(create temp table x) Q(set x = 1)
+			1> C(CREATE TABLE) Z C(SET) Z
+			A< C(CREATE TABLE) Z C(SET) Z
+			1< isthere(temporary object) values(x) S
+			1> 3 1 2 D() C(SELECT 1) 3 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			A> Q(set x = 2)
+			1< Q(set x = 2)
+			1> C(SET) Z
+			A< C(SET) Z
+			1 quiet
+			A> Q(drop table x)
+			1< Q(drop table x)
+			1> C(DROP TABLE) Z
+			A< C(DROP TABLE) Z
+			1< isthere(temporary object) values(x) S
+			1> 3 1 2 C(SELECT 0) 3 3 1 2 value(2|0) C(SELECT 1) 3 Z
+			idle 1
+			B> Q(b)
+			1< revert(x) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			1> C(B) Z
+			B< C(B) Z
+			A> Q(a)
+			1< apply(x=2) S`},
+		{name: "RESET returns to the startup value, and only of what is reset", text: `
+			A open x=1 y=1
+			1< apply(x=1) apply(y=1) S
+			1> 1 2 D(x) C(SELECT 1) 1 2 D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(set x to default)
+			1< Q(set x to default)
+			1> C(SET) Z
+			A< C(SET)
+			1< restore(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A< Z
+			1< values(x) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			idle 1`},
+		{name: "an unnamed statement is not the gateway's after that", text: `
+			A open x=1
+			1< apply(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(begin)
+			1< Q(begin)
+			1> C(BEGIN) Z(T)
+			A< C(BEGIN) Z(T)
+			A> Q(reset x)
+			1< Q(reset x)
+			1> C(RESET) Z(T)
+			A< C(RESET)
+			1< restore(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z(T)
+			A< Z(T)
+			A> D() S
+			1< C() D() S`},
+		{name: "DISCARD ALL returns to it without a question", text: `
+			A open x=1
+			1< apply(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(set x = 2)
+			1< Q(set x = 2)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x) S
+			1> 3 1 2 value(2|0) C(SELECT 1) 3 Z
+			A> Q(discard all)
+			1< Q(discard all)
+			1> C(DISCARD ALL) S(TimeZone=GMT) Z
+			A< C(DISCARD ALL) S(TimeZone=GMT)
+			1< restore(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A< Z
+			idle 1
+			A> Q(a)
+			1< Q(a)`},
+		{name: "a value that the next server refuses ends the session", size: 2, text: `
+			A> Q(set x = 1)
+			1< Q(set x = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			B> Q(b)
+			1< revert(x) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			A> Q(a)
+			2< apply(x=1) S
+			2> 1 2 E(22023) Z
+			A< !FATAL:22023
+			A closed`},
+		{name: "session mode asks nothing", mode: "session", text: `
+			A> Q(set x = 1) Q(listen x) Q(unlisten x)
+			1< Q(set x = 1) Q(listen x) Q(unlisten x)
+			1> C(SET) Z C(LISTEN) Z C(UNLISTEN) Z
+			A< C(SET) Z C(LISTEN) Z C(UNLISTEN) Z
+			1 quiet
+			pins session mode=1/1
+			A close
+			1< Q(DISCARD ALL)
+			pins session mode=0/1`},
+		{name: "a rest of rows that is in two pieces", text: `
+			A> Q(set x = 1)
+			1< Q(set x = 1)
+			1> C(SET) Z
+			A< C(SET) Z
+			1< values(x) S
+			1> 3 1 2 value(12345678|0)@0:9
+			1> value(12345678|0)@9: C(SELECT 1) 3 Z
+			B> Q(b)
+			1< revert(x) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			1> C(B) Z
+			B< C(B) Z
+			A> Q(a)
+			1< apply(x=12345678) S`},
+	} {
+		p.run(t)
+	}
+}
+
+func TestCarriedValues(t *testing.T) {
+	before := []wire.Parameter{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}
+	i := inquiry{names: []string{"a", "c.c", "b"}, answers: make([]answer, 3)}
+	if _, ok := i.values(before); ok {
+		t.Error("answers are taken that have not come")
+	}
+	i.at = 3
+	i.answers = []answer{{found: true, value: "0", initial: "0"}, {found: true}, {found: true, value: "3", initial: "0"}}
+	after, ok := i.values(before)
+	if want := "b=3;c.c=;"; !ok || list(after) != want {
+		t.Errorf("%s, want %s", list(after), want)
+	}
+	if list(before) != "a=1;b=2;" {
+		t.Errorf("another profile's settings were changed to %s", list(before))
+	}
+	i.row(nil)
+	if _, ok := i.values(before); ok {
+		t.Error("a row that nobody could read was not missed")
+	}
+}
+
+func list(settings []wire.Parameter) (text string) {
+	for _, s := range settings {
+		text += s.Name + "=" + s.Value + ";"
+	}
+	return text
+}

@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"pggateway/sqltext"
+)
+
+// touches is what a statement text may do to the state of its session.
+type touches struct {
+	pins    pins     // state it may leave behind
+	lifts   pins     // state it may end
+	names   []string // parameters that may have other values after the transaction, in lower case
+	resets  []string // those that return to what the session began with
+	all     bool     // RESET ALL
+	read    bool     // a SET or RESET is in it, and is accounted for
+	unread  bool     // one may be in it, and nobody knows of which parameter
+	unknown pin      // pinConfig: it sets nobody knows which parameter
+}
+
+// readTouches looks closely at a text in which words were found. text is nil when
+// it is not there in full.
+func readTouches(h hints, text []byte, encoding string) *touches {
+	t := &touches{}
+	for hint, p := range map[hints]pin{hintTemp: pinTemp, hintHold: pinHold, hintAdvisory: pinAdvisory} {
+		if h&hint != 0 {
+			t.pins |= p.bit()
+		}
+	}
+	if h&hintUnlock != 0 {
+		t.lifts |= pinAdvisory.bit()
+	}
+	readable := text != nil && sqltext.Transparent(encoding)
+	if h&hintConfig != 0 && !(readable && t.configs(text)) {
+		t.unknown = pinConfig
+	}
+	if h&hintSet != 0 && !(readable && t.statements(text)) {
+		t.unread = true
+	}
+	return t
+}
+
+// configs reads the calls of set_config. It reports whether it understood each
+// mention of that function.
+func (t *touches) configs(text []byte) bool {
+	r := sqltext.Configs(text)
+	calls := 0
+	for c, more := r.Next(); more; c, more = r.Next() {
+		if calls++; c.Name == nil {
+			return false
+		}
+		name := strings.ToLower(string(c.Name))
+		if isRole(name) {
+			t.pins |= pinRole.bit()
+		} else if !c.Local {
+			t.names = append(t.names, name)
+		}
+	}
+	// A mention that is no call may be a call after all, in a text within the text.
+	// What PREPARE makes of one runs without a text.
+	lower := bytes.ToLower(text)
+	return calls == bytes.Count(lower, []byte("set_config")) && !bytes.Contains(lower, []byte("prepare")) && !r.Unsure()
+}
+
+// statements reads SET and RESET. It reports whether it understood all of them.
+func (t *touches) statements(text []byte) bool {
+	r := sqltext.Read(text)
+	for s, more := r.Next(); more; s, more = r.Next() {
+		switch s.Command {
+		case sqltext.Set:
+			t.set(string(s.Name), s.Local)
+		case sqltext.Reset:
+			t.set(string(s.Name), false)
+			t.resets = append(t.resets, string(s.Name))
+		case sqltext.ResetAll:
+			t.read, t.all = true, true
+		case sqltext.Characteristics:
+			t.read = true
+			t.names = append(t.names, "default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable")
+		case sqltext.Transaction:
+			t.read = true
+		case sqltext.Unclear:
+			return false
+		}
+	}
+	return !r.Unsure()
+}
+
+// set takes account of one parameter. SET LOCAL leaves nothing behind.
+func (t *touches) set(name string, local bool) {
+	t.read = true
+	switch {
+	case isRole(name):
+		t.pins |= pinRole.bit()
+	case slices.Contains(inscrutable[:], name):
+		t.unread = true
+	case !local:
+		t.names = append(t.names, name)
+	}
+}
+
+// inscrutable are parameters of which SHOW does not tell what setting them has
+// done, or that not every server connection takes: temp_buffers cannot be set once
+// temporary tables were used, by whomever. And older names of others, under which
+// those would not be found again.
+var inscrutable = [...]string{"seed", "temp_buffers", "sort_mem", "vacuum_mem"}
+
+// isRole reports whether the parameter is who the session is, rather than how it
+// works.
+func isRole(name string) bool { return name == "role" || name == "session_authorization" }
+
+// fixed are reported parameters that no client can set.
+var fixed = [...]string{
+	"in_hot_standby", "integer_datetimes", "is_superuser", "server_encoding", "server_version", "session_authorization",
+}
