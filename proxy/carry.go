@@ -18,6 +18,7 @@ type carried struct {
 	read    bool     // a text with SET or RESET in it was read in this transaction
 	unread  bool     // one could not be read
 	failed  bool     // what was touched could not be carried: not asked again before more is touched
+	wary    []string // those that any statement may touch
 	clear   bool     // DISCARD ALL was the last that happened
 	unknown pin      // why nobody knows what is set; until everything is reset
 	asked   inquiry
@@ -113,6 +114,16 @@ func (s *session) set() {
 	}
 }
 
+// beware takes account of a function that was made in this transaction. Calls of it
+// will not show what is in it, so that the client is asked about from now on; most
+// clients that make such functions are few and short.
+func (s *session) beware() {
+	s.wary |= s.suspect
+	if c := s.carried; c != nil && len(c.touched) > 0 {
+		c.wary = append(c.wary[:0], c.touched...)
+	}
+}
+
 // cleared takes account of DISCARD ALL. Only where nothing was sent behind it is
 // the state known to be the one that the session began with.
 func (s *session) cleared(last bool) {
@@ -120,7 +131,7 @@ func (s *session) cleared(last bool) {
 	s.restore = restoreWanted
 	if last {
 		s.unpin()
-		*s.carried = carried{all: true, clear: true}
+		*s.carried = carried{all: true, clear: true, wary: s.carried.wary}
 		s.profile, s.backend.profile = s.startup, s.startup
 	}
 }
@@ -136,7 +147,7 @@ func (s *session) dirty() bool {
 // which is between transactions. It may have to ask for that; then it is called
 // again when the answer has come.
 func (s *session) settled() bool {
-	if s.carried == nil && s.pins == 0 && s.pin == pinNone {
+	if s.carried == nil && s.pins|s.wary == 0 && s.pin == pinNone {
 		return true // who sets nothing comes no further
 	}
 	if s.pins&pinMode.bit() != 0 {
@@ -144,7 +155,15 @@ func (s *session) settled() bool {
 		s.settlePin()
 		return false
 	}
-	if c := s.carried; c != nil {
+	c := s.carried
+	if s.acted {
+		s.acted = false
+		s.pinAll(s.wary)
+		for i := 0; c != nil && i < len(c.wary); i++ {
+			c.add(c.wary[i])
+		}
+	}
+	if c != nil {
 		s.close(c)
 	}
 	if s.ask() {

@@ -242,6 +242,27 @@ func TestCarry(t *testing.T) {
 			2> 1 2 E(22023) Z
 			A< !FATAL:22023
 			A closed`},
+		{name: "a function that may do it later", text: `
+			A> Q(create function f() $$ set_config('x', '1', false) temp $$)
+			1< Q(create function f() $$ set_config('x', '1', false) temp $$)
+			1> C(CREATE FUNCTION) Z
+			A< C(CREATE FUNCTION) Z
+			1< isthere(temporary object) values(x) S
+			1> 3 1 2 C(SELECT 0) 3 3 1 2 value(0|0) C(SELECT 1) 3 Z
+			A> Q(select f())
+			1< Q(select f())
+			1> C(SELECT 1) Z
+			A< C(SELECT 1) Z
+			1< isthere(temporary object) values(x) S
+			1> 3 1 2 C(SELECT 0) 3 3 1 2 value(1|0) C(SELECT 1) 3 Z
+			B> Q(b)
+			1< revert(x) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			1> C(B) Z
+			B< C(B) Z
+			idle 1
+			pins`},
 		{name: "session mode asks nothing", mode: "session", text: `
 			A> Q(set x = 1) Q(listen x) Q(unlisten x)
 			1< Q(set x = 1) Q(listen x) Q(unlisten x)

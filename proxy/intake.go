@@ -101,6 +101,7 @@ func needsBackend(typ byte) bool {
 func (s *session) note(typ byte, data []byte) {
 	b := s.backend
 	s.heard = s.host.loop.Now()
+	s.acted = true
 	b.request(typ)
 	switch typ {
 	case wire.Query:

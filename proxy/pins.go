@@ -53,6 +53,7 @@ type tagged struct {
 	pins  pins // what the statement left behind
 	hints pins // what may have ended
 	set   bool // parameters were set, or reset
+	code  bool // a function was made, which may do later what its text says
 	clear bool // everything is as after login
 }
 
@@ -87,8 +88,11 @@ func readTag(body []byte) tagged {
 			return tagged{hints: pinListen.bit()}
 		}
 	case 'C':
-		if strings.HasPrefix(string(tag), "CLOSE CURSOR") {
+		switch {
+		case strings.HasPrefix(string(tag), "CLOSE CURSOR"):
 			return tagged{hints: pinHold.bit()}
+		case string(tag) == "CREATE FUNCTION", string(tag) == "CREATE PROCEDURE":
+			return tagged{code: true}
 		}
 	case 'D':
 		switch {

@@ -139,6 +139,8 @@ func TestPins(t *testing.T) {
 			A< C(LISTEN) Z
 			1< isthere(LISTEN) S
 			A> X
+			1> A(1234xy)
+			A< A(1234xy)
 			1 quiet
 			1> 3 1 2 D() C(SELECT 0) 3 Z
 			A closed
@@ -373,6 +375,8 @@ func TestReadTag(t *testing.T) {
 		"UNLISTEN\x00":            {hints: pinListen.bit()},
 		"CLOSE CURSOR ALL\x00":    {hints: pinHold.bit()},
 		"DROP TABLE\x00":          {hints: pinTemp.bit()},
+		"CREATE FUNCTION\x00":     {code: true},
+		"CREATE TABLE\x00":        {},
 		"DISCARD TEMP\x00":        {hints: pinTemp.bit()},
 		"DISCARD ALL\x00":         {clear: true},
 		"DEALLOCATE ALL\x00":      {hints: askable},

@@ -193,6 +193,10 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		if b.idle() {
 			return drop, errUnasked
 		}
+		if s := b.session; typ == wire.NotificationResponse && s != nil {
+			// The client's own, unless the server is only being prepared for it.
+			drop = drop && !s.asking && s.restore != restoring
+		}
 	default:
 		return drop, fmt.Errorf("unknown message %q", typ)
 	}
@@ -255,6 +259,8 @@ func (s *session) completed(tag tagged) {
 	switch {
 	case tag.set:
 		s.set()
+	case tag.code:
+		s.beware()
 	case tag.clear:
 		s.cleared(b.lastRequest())
 	}

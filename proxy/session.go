@@ -64,6 +64,8 @@ type session struct {
 	crowded  bool // the backend has enough requests to answer; see maxRequests
 	pins     pins // why it keeps its backend, as far as that is known
 	suspect  pins // those of them that may not be there, or not any more
+	acted    bool // something was sent for it since it was last asked about
+	wary     pins // those that may come to be with any statement
 	pin      pin  // one of them, while it keeps its backend between transactions
 }
 
