@@ -20,6 +20,7 @@ import (
 type backend struct {
 	host    *host
 	conn    canceler
+	pid     uint32 // the server's process ID; 0: not known
 	stream  *netloop.Stream
 	slot    *pool.Slot[*backend]
 	session *session // linked to; nil otherwise

@@ -200,7 +200,7 @@ func (h *host) opened(conn *upstream.Conn, err error, took time.Duration) {
 	}
 	b := &backend{host: h, conn: conn, tx: wire.TxIdle, ready: true}
 	if err == nil {
-		b.status = conn.Parameters
+		b.status, b.pid = conn.Parameters, conn.PID()
 		b.stream, err = h.loop.Attach(conn.Transport, conn.TLS, b)
 		b.requests.loop = h.loop
 	}

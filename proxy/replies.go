@@ -87,7 +87,7 @@ const maxWhole = 32 << 10
 // an error longer than maxWhole the beginning will do.
 func whole(typ byte) bool {
 	return typ == wire.ReadyForQuery || typ == wire.CommandComplete ||
-		typ == wire.ParameterStatus || typ == wire.ErrorResponse
+		typ == wire.ParameterStatus || typ == wire.ErrorResponse || typ == wire.NotificationResponse
 }
 
 // forward sends a run of replies to the client. An orphan's replies go nowhere.
@@ -196,6 +196,7 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		if s := b.session; typ == wire.NotificationResponse && s != nil {
 			// The client's own, unless the server is only being prepared for it.
 			drop = drop && !s.asking && s.restore != restoring
+			b.notified(body)
 		}
 	default:
 		return drop, fmt.Errorf("unknown message %q", typ)

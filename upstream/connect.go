@@ -157,6 +157,10 @@ func (c *Conn) stream() net.Conn {
 // Close closes the socket unless it moved to a loop.
 func (c *Conn) Close() error { return c.Transport.Close() }
 
+// PID is the server process's ID as the server gave it with its key, 0 when it
+// gave none.
+func (c *Conn) PID() uint32 { return c.key.PID }
+
 // Cancel asks the server to cancel what the connection does, by a connection of
 // its own: the same way, the same address where we know it (a name may stand for
 // several servers, or another one by now), and TLS where this one has it. It
