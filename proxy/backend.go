@@ -28,6 +28,9 @@ type backend struct {
 	status  []wire.Parameter
 
 	requests requests
+	loaded   loadeds
+	unnamed  bool   // there may be an unnamed statement
+	instead  []byte // what the client is sent in the place of the server's error
 	words    words
 	rest     int  // bytes still to come of a reply whose beginning has been handled
 	drop     bool // rest is dropped, not forwarded
@@ -131,6 +134,7 @@ func (b *backend) settle() {
 			return
 		}
 		b.profile = nil
+		b.loaded.end()
 		b.release()
 	}
 }
@@ -145,8 +149,9 @@ func (b *backend) clean() bool {
 	return b.ready && b.tx == wire.TxIdle && b.rest == 0 && len(b.held) == 0 && !b.doubt
 }
 
-// request takes note of a frontend message that is about to go to the server.
-func (b *backend) request(typ byte) {
+// request takes note of a frontend message that is about to go to the server. kind
+// is its type, or what it stands for.
+func (b *backend) request(typ, kind byte) {
 	switch typ {
 	case wire.Sync:
 		b.ready, b.skipping = false, false
@@ -155,7 +160,7 @@ func (b *backend) request(typ byte) {
 		b.ready = false
 		b.doubt = b.doubt || b.copyOpen // a COPY cannot take it
 		if !b.skipping {
-			b.requests.push(typ)
+			b.requests.push(kind)
 		}
 	case wire.CopyDone, wire.CopyFail:
 		switch {
@@ -194,6 +199,7 @@ func (b *backend) answered() {
 
 // forgetUnnamed closes the unnamed prepared statement, which is another client's.
 func (b *backend) forgetUnnamed() {
+	b.unnamed = false
 	b.own(wire.Close)
 	b.send(closeUnnamed)
 }

@@ -94,6 +94,7 @@ func (s *session) end(reason string, err error) {
 	s.unhold()
 	s.host.loop.Cancel(s.timer)
 	s.host.pool.Forget(&s.Waiter)
+	s.prepared.end()
 	if b := s.backend; b != nil {
 		s.backend = nil
 		if s.rest > 0 && !s.discard {

@@ -63,20 +63,49 @@ func (s *session) take(data []byte) int {
 			run = i
 			continue
 		}
-		if typ == wire.Parse && size > wire.HeaderLen && len(data)-i <= wire.HeaderLen {
-			break // its name tells whether it pins
+		m := data[i:min(i+size, len(data))]
+		how, name, at := asItIs, []byte(nil), 0
+		if names(typ) && s.pins&pinMode.bit() == 0 && !s.backend.skipping {
+			if name, at, how = statementNamed(m, size); how == withheld {
+				break
+			}
 		}
 		if s.fresh {
 			s.fresh = false
-			replaced := typ == wire.Query || typ == wire.Parse && len(data)-i > wire.HeaderLen && data[i+wire.HeaderLen] == 0
-			if !replaced {
+			replaced := typ == wire.Query || typ == wire.Parse && how == asItIs
+			if !replaced && s.backend.unnamed {
 				s.pass(data[run:i])
 				run = i
 				s.backend.forgetUnnamed()
 			}
 		}
-		s.note(typ, data[i:min(i+size, len(data))])
-		s.rest = size
+		head, kind := 0, typ
+		if how == renamed {
+			s.host.assembly = append(s.host.assembly, data[run:i]...)
+			run = i
+			how, head, kind = s.rename(m, size, name, at)
+		}
+		if how == refused {
+			s.pass(data[run:i])
+			s.fatal(faultLongName())
+			return i
+		}
+		if how == withheld {
+			break
+		}
+		s.note(typ, kind, how == asItIs && !s.backend.skipping)
+		if s.rest = size - head; head > 0 {
+			i += head
+			run = i
+			if s.scanning {
+				s.scan(m[:head], s.rest == 0)
+			}
+			if s.describe != "" {
+				s.ownDescribe(s.describe)
+				s.describe = ""
+				s.prepared.does(significant(name), s.text.does)
+			}
+		}
 	}
 	s.pass(data[run:i])
 	return i
@@ -96,13 +125,13 @@ func needsBackend(typ byte) bool {
 	return true
 }
 
-// note takes account of a message that goes to the backend, of which the header
-// at least is in data.
-func (s *session) note(typ byte, data []byte) {
+// note takes account of a message that goes to the backend, as a request of that
+// kind. unnamed says that it is about no prepared statement that has a name.
+func (s *session) note(typ, kind byte, unnamed bool) {
 	b := s.backend
 	s.heard = s.host.loop.Now()
 	s.acted = true
-	b.request(typ)
+	b.request(typ, kind)
 	switch typ {
 	case wire.Query:
 		s.parsed = false
@@ -110,19 +139,21 @@ func (s *session) note(typ byte, data []byte) {
 		b.words.reset()
 		s.scanning = true
 	case wire.Parse:
-		s.parsed = true
-		if len(data) > wire.HeaderLen && data[wire.HeaderLen] != 0 {
-			s.pinTo(pinStatement)
+		if unnamed {
+			s.parsed, b.unnamed = true, true
 		}
 		s.text = text{kind: typ}
 		b.words.reset()
 		s.scanning = true
 	case wire.Bind:
-		s.parsed = false
-		if s.text.does != nil && !bindsNamed(data[wire.HeaderLen:]) {
-			s.touch(s.text.does) // it may run once more
+		if unnamed {
+			s.parsed = false
+			if s.text.does != nil {
+				s.touch(s.text.does) // it may run once more
+			}
 		}
 	case wire.Sync:
+		s.prepared.cycle++
 		if s.parsed {
 			s.pinTo(pinStatement) // it will be bound after the transaction
 		}

@@ -63,6 +63,7 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 		setup := appendSetup(s.host.loop.Chunk(1024), &b.requests, b.profile, s.profile)
 		b.profile = s.profile
 		if len(setup) > 0 {
+			b.unnamed = true // the gateway's
 			s.setup, b.ready = true, false
 			b.send(setup)
 			b.expectSoon()
@@ -106,6 +107,13 @@ func (s *session) replied() {
 			return
 		}
 	}
+	if s.loading && (b.requests.n == 0 || b.skipping) {
+		s.loadingDone()
+		s.resume()
+		return
+	}
+	waited := s.awaiting || thinned
+	s.awaiting = false
 	if s.restore == restoreDue {
 		s.restoreStartup()
 		return
@@ -118,7 +126,7 @@ func (s *session) replied() {
 		s.logout()
 		return
 	}
-	if s.free(); s.backend == nil || thinned {
+	if s.free(); s.backend == nil || waited {
 		s.resume()
 	}
 }

@@ -207,14 +207,6 @@ func TestPins(t *testing.T) {
 			A< 1 2 D(x) C(SELECT 1) C(COMMIT) Z
 			B> Q(b)
 			waiting 1`},
-		{name: "a named statement, of which the header came first", text: `
-			A> P(name|select)@0:5
-			A> P(name|select)@5: S
-			1< C() P(name|select) S
-			1> 3 1 Z
-			A< 1 Z
-			B> Q(b)
-			waiting 1`},
 		{name: "an unnamed statement does not", text: `
 			A> P(|select) B E S
 			1< P(|select) B E S
@@ -271,17 +263,32 @@ func TestPins(t *testing.T) {
 			B< E(26000) Z
 			idle 1`},
 		{name: "nor behind a Close", text: `
+			Z> P(|secret) B E S
+			1< P(|secret) B E S
+			1> 1 2 C(SELECT 1) Z
+			Z< 1 2 C(SELECT 1) Z
+			idle 1
 			A> C(x) D() S
-			1< C() C(x) D() S
+			1< C() C(pggw_none) D() S
 			1> 3 3 t n Z
 			A< 3 t n Z
 			idle 1`},
 		{name: "nor behind a named Parse", text: `
+			Z> P(|secret) B E S
+			1< P(|secret) B E S
+			1> 1 2 C(SELECT 1) Z
+			Z< 1 2 C(SELECT 1) Z
+			idle 1
 			A> P(s1|select) B E S
-			1< C() P(s1|select) B E S
-			1> 3 1 E(26000) Z
+			1< C() C(pggw_1) P(pggw_1|select) D(pggw_1) B E S
+			1> 3 3 1 t n E(26000) Z
 			A< 1 E(26000) Z`},
 		{name: "nor behind what fails", text: `
+			Z> P(|secret) B E S
+			1< P(|secret) B E S
+			1> 1 2 C(SELECT 1) Z
+			Z< 1 2 C(SELECT 1) Z
+			idle 1
 			A> E P(|select) S B E S
 			1< C() E P(|select) S B E S
 			1> 3 E(34000) Z E(26000) Z

@@ -164,8 +164,8 @@ func TestRelease(t *testing.T) {
 			idle 2`},
 		{name: "function calls", text: `
 			A> F(x) F(y)
-			1< C() F(x) F(y)
-			1> 3 V(1) Z
+			1< F(x) F(y)
+			1> V(1) Z
 			A< V(1) Z
 			B> Q(b)
 			waiting 1

@@ -57,8 +57,8 @@ func (b *backend) walk(data []byte) (used int, err error) {
 				}
 			}
 		default:
-			if whole(typ) {
-				if size > maxWhole && typ != wire.ErrorResponse {
+			if whole(typ) || described(typ) && b.requests.first() == wire.Describe|ours {
+				if size > maxWhole && typ != wire.ErrorResponse && !described(typ) {
 					err = fmt.Errorf("message %q of %d bytes", typ, size)
 					break
 				}
@@ -67,7 +67,13 @@ func (b *backend) walk(data []byte) (used int, err error) {
 					return i, nil
 				}
 			}
-			b.drop, err = b.reply(typ, data[i+wire.HeaderLen:min(i+size, len(data))])
+			b.drop, err = b.reply(typ, data[i+wire.HeaderLen:min(i+size, len(data))], size)
+			if b.instead != nil {
+				b.forward(data[run:i])
+				run = i
+				b.forward(b.instead)
+				b.instead = nil
+			}
 			b.requests.replied(typ)
 		}
 		if err != nil {
@@ -90,6 +96,9 @@ func whole(typ byte) bool {
 		typ == wire.ParameterStatus || typ == wire.ErrorResponse || typ == wire.NotificationResponse
 }
 
+// described reports whether a reply is part of the answer to a Describe.
+func described(typ byte) bool { return typ == wire.RowDescription || typ == wire.ParameterDescription }
+
 // forward sends a run of replies to the client. An orphan's replies go nowhere.
 func (b *backend) forward(run []byte) {
 	if len(run) > 0 && b.session != nil {
@@ -103,8 +112,8 @@ func (b *backend) torn() bool { return b.rest > 0 && !b.drop }
 
 // reply takes note of one reply, other than the bulk of data, and says whether
 // it is dropped. body is whole for the types that whole names, and what is there
-// for the others.
-func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
+// for the others; size is that of the whole message.
+func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) {
 	first := b.requests.first()
 	drop = first&ours != 0
 	kind := first &^ ours
@@ -124,8 +133,15 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		}
 		return drop, nil
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
+		if kind == drops {
+			b.deallocated(typ == wire.CommandComplete)
+			kind = wire.Execute
+		}
 		if kind != wire.Query && kind != wire.Execute {
 			return drop, unasked(typ)
+		}
+		if typ == wire.CommandComplete {
+			b.forgotten(body)
 		}
 		switch s := b.session; {
 		case s == nil:
@@ -137,19 +153,35 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 		b.copyOpen = false
 		b.done(wire.Execute, kind)
 	case wire.ParseComplete:
+		if kind == define {
+			b.confirmed()
+			kind = wire.Parse
+		}
 		return drop, b.expect(wire.Parse, kind, typ)
 	case wire.BindComplete:
 		return drop, b.expect(wire.Bind, kind, typ)
 	case wire.CloseComplete:
+		if kind == undefine {
+			b.confirmed()
+			kind = wire.Close
+		}
 		return drop, b.expect(wire.Close, kind, typ)
 	case wire.RowDescription, wire.NoData:
 		if kind != wire.Query && kind != wire.Describe {
 			return drop, unasked(typ)
 		}
+		if drop {
+			if err := b.learn(typ, body, size); err != nil {
+				return drop, err
+			}
+		}
 		b.done(wire.Describe, kind)
 	case wire.ParameterDescription:
 		if kind != wire.Describe {
 			return drop, unasked(typ)
+		}
+		if drop {
+			return drop, b.learn(typ, body, size)
 		}
 	case wire.CopyInResponse:
 		if kind != wire.Query && kind != wire.Execute {
@@ -170,7 +202,10 @@ func (b *backend) reply(typ byte, body []byte) (drop bool, err error) {
 			return drop, unasked(typ)
 		}
 	case wire.ErrorResponse:
-		return drop, b.failed(kind, drop, body)
+		// What the gateway asks for on behalf of a request fails in its place.
+		drop = drop && (b.session == nil || b.session.setup)
+		err = b.failed(kind, drop, body)
+		return drop || b.instead != nil, err
 	case wire.ParameterStatus:
 		p, ok := wire.ParseParameterStatus(body)
 		if !ok {
@@ -242,7 +277,8 @@ func (b *backend) failed(kind byte, own bool, body []byte) error {
 			return errUnasked
 		}
 	default:
-		b.skipping = !b.requests.skipToSync()
+		b.replaceError(kind, &fields)
+		b.skip()
 	}
 	b.copyOpen = false
 	return nil

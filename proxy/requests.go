@@ -24,6 +24,16 @@ type requests struct {
 // Frontend message types are ASCII, so the bit is free.
 const ours = 0x80
 
+// Requests that stand for a change of what the client has prepared, or for
+// something else than what they look like to the server.
+const (
+	define   byte = 1 + iota // Parse of a named statement
+	undefine                 // Close of one
+	drops                    // Execute of a DEALLOCATE of one
+	taken                    // Parse under a name that the client has given already
+	stale                    // Bind or Describe of a statement whose result is not what the client was told
+)
+
 func (q *requests) push(kind byte) {
 	if q.n == 0 {
 		q.stamp()
@@ -79,16 +89,32 @@ func (q *requests) pop() {
 	}
 }
 
+// skipped is what became of requests that the server does not answer.
+type skipped struct {
+	sync      bool // a Sync among the requests ends the skipping
+	changes   int  // of what the client has prepared
+	describes int  // of the gateway's own
+	closes    int  // of the gateway's own
+}
+
 // skipToSync drops what the server will not answer after an error: everything
-// up to the next Sync, which stays. It reports whether there was one.
-func (q *requests) skipToSync() bool {
+// up to the next Sync, which stays.
+func (q *requests) skipToSync() (gone skipped) {
 	for q.n > 0 {
-		if q.first()&^ours == wire.Sync {
-			return true
+		switch q.first() {
+		case wire.Sync, wire.Sync | ours:
+			gone.sync = true
+			return gone
+		case define, undefine, drops, taken:
+			gone.changes++
+		case wire.Describe | ours:
+			gone.describes++
+		case wire.Close | ours:
+			gone.closes++
 		}
 		q.pop()
 	}
-	return false
+	return gone
 }
 
 // beginCopy takes account of the oldest request's having begun to read COPY. The

@@ -55,6 +55,6 @@ func (s *session) restoreStartup() {
 func (s *session) restored() {
 	s.restore = restoreNone
 	s.carried.resets, s.carried.all = s.carried.resets[:0], false
-	s.fresh = true // what is unnamed on the server now is the gateway's
+	s.fresh, s.backend.unnamed = true, true // what is unnamed on the server now is the gateway's
 	s.reply(wire.AppendReadyForQuery(s.host.scratch[:0], s.backend.tx))
 }

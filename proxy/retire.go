@@ -58,6 +58,7 @@ func (b *backend) shut() {
 	b.host.dismiss(b)
 	b.unhold()
 	b.answered()
+	b.loaded.end()
 	b.parked = false
 	b.stream.Close()
 }
@@ -102,8 +103,12 @@ func (b *backend) recycle() {
 func (b *backend) release() {
 	b.session = nil
 	b.stream.Resume()
-	if b.spoiled {
+	switch {
+	case b.spoiled:
 		b.end("a library was loaded")
+		return
+	case b.loaded.strays > maxStrays:
+		b.end("too many statements were left behind")
 		return
 	}
 	if b.cancels > 0 {

@@ -35,6 +35,10 @@ type session struct {
 	in   []byte // a chunk: what the client sent and nobody has taken yet; nil when empty
 	rest int    // bytes still to come of a message whose beginning has been taken
 
+	prepared prepareds
+	wanted   string // the name of the statement that is being prepared on this server
+	describe string // the server's name of a statement whose description is to be asked for next
+
 	key    wire.CancelKey // what its cancel requests present
 	owed   []byte         // to be sent before AuthenticationOk; nil after the greeting
 	remote netip.AddrPort
@@ -56,6 +60,9 @@ type session struct {
 	fresh    bool // nothing was sent to the backend yet: its unnamed statement may be another client's
 	parsed   bool // an unnamed statement was sent and not yet bound
 	restore  restore
+	loading  bool // the backend is being given a statement that the next message needs
+	stale    bool // it has another shape than the client knows
+	awaiting bool // the next message depends on a reply that is due
 	skipping bool // an error was answered here: everything up to the next Sync is ignored
 	leaving  bool // Terminate came while replies were due
 	draining bool // ends at the next chance
@@ -143,7 +150,7 @@ func (s *session) blocked() bool {
 // other than the backend's socket. A client that does not read gets no further
 // backend, or each would add to what is held for it.
 func (s *session) stalled() bool {
-	return s.ended || s.leaving || s.greeting || s.setup || s.Waiting() ||
+	return s.ended || s.leaving || s.greeting || s.setup || s.loading || s.awaiting || s.Waiting() ||
 		s.backend == nil && s.stream.Held() > 0
 }
 
@@ -170,8 +177,12 @@ func (s *session) reply(p []byte) {
 	_ = s.stream.Write(p)
 }
 
-// pass sends a run of requests to the backend.
+// pass sends a run of requests to the backend, behind what was assembled for it.
 func (s *session) pass(run []byte) {
+	if a := s.host.assembly; len(a) > 0 {
+		run = append(a, run...)
+		s.host.assembly = run[:0]
+	}
 	if len(run) > 0 && s.backend != nil {
 		s.backend.send(run)
 	}

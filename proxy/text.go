@@ -10,13 +10,6 @@ type text struct {
 	does  *touches // nil: nothing that matters here
 }
 
-// bindsNamed reports whether a Bind, of which this much of the body is there, is
-// plainly for a named statement.
-func bindsNamed(bind []byte) bool {
-	_, rest, ok := wire.TakeCString(bind) // the portal
-	return ok && len(rest) > 0 && rest[0] != 0
-}
-
 // scan looks for words in a piece of a message with text in it, the first of
 // which begins with the header, and reads the text where that finds some. Most
 // texts come in one piece; those that do not are not kept for it.

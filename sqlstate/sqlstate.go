@@ -9,10 +9,12 @@ const (
 	ProtocolViolation     = "08P01" // protocol_violation
 	FeatureNotSupported   = "0A000" // feature_not_supported
 	InvalidParameterValue = "22023" // invalid_parameter_value
+	InvalidStatementName  = "26000" // invalid_sql_statement_name
 	InvalidAuthorization  = "28000" // invalid_authorization_specification
 	InvalidPassword       = "28P01" // invalid_password
 	InvalidCatalogName    = "3D000" // invalid_catalog_name
 	UndefinedObject       = "42704" // undefined_object
+	DuplicateStatement    = "42P05" // duplicate_prepared_statement
 	TooManyConnections    = "53300" // too_many_connections
 	ProgramLimitExceeded  = "54000" // program_limit_exceeded
 	QueryCanceled         = "57014" // query_canceled

@@ -116,6 +116,21 @@ var frontendBuilds = []build{
 		&pgproto3.Parse{Name: "s1", Query: "SELECT $1"},
 	},
 	{
+		"Parse raw",
+		func(b []byte) []byte { return AppendParseRaw(b, "s1", "SELECT $1\x00\x00\x01\x00\x00\x00\x17") },
+		&pgproto3.Parse{Name: "s1", Query: "SELECT $1", ParameterOIDs: []uint32{23}},
+	},
+	{
+		"Describe",
+		func(b []byte) []byte { return AppendDescribeStatement(b, "s1") },
+		&pgproto3.Describe{ObjectType: 'S', Name: "s1"},
+	},
+	{
+		"Close",
+		func(b []byte) []byte { return AppendCloseStatement(b, "s1") },
+		&pgproto3.Close{ObjectType: 'S', Name: "s1"},
+	},
+	{
 		"Bind",
 		func(b []byte) []byte { return AppendBind(b, "s1", "one", "", "three") },
 		&pgproto3.Bind{PreparedStatement: "s1", Parameters: [][]byte{[]byte("one"), {}, []byte("three")}},

@@ -60,6 +60,26 @@ func AppendParse(b []byte, name, sql string) []byte {
 	return shut(append(b, 0, 0), at)
 }
 
+// AppendParseRaw appends a Parse of what follows the name in such a message: text,
+// a zero byte, the number of parameter types given and their OIDs.
+func AppendParseRaw(b []byte, name, rest string) []byte {
+	b, at := open(b, Parse)
+	b = cstring(b, name)
+	return shut(append(b, rest...), at)
+}
+
+// AppendDescribeStatement appends a Describe of a prepared statement.
+func AppendDescribeStatement(b []byte, name string) []byte {
+	b, at := open(b, Describe)
+	return shut(cstring(append(b, 'S'), name), at)
+}
+
+// AppendCloseStatement appends a Close of a prepared statement.
+func AppendCloseStatement(b []byte, name string) []byte {
+	b, at := open(b, Close)
+	return shut(cstring(append(b, 'S'), name), at)
+}
+
 // AppendBind appends a Bind of text parameters to the unnamed portal.
 func AppendBind(b []byte, statement string, args ...string) []byte {
 	b, at := open(b, Bind)

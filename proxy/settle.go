@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"pggateway/fault"
+	"pggateway/sqlstate"
+	"pggateway/wire"
+)
+
+// confirmed settles the oldest change of what the client has prepared.
+func (b *backend) confirmed() {
+	if s := b.session; s != nil {
+		s.prepared.confirm()
+	}
+}
+
+// deallocated settles a DEALLOCATE of a statement that goes by another name here.
+func (b *backend) deallocated(done bool) {
+	s := b.session
+	switch {
+	case s == nil:
+	case done:
+		if was := s.prepared.changes[0].was.statement; was != nil {
+			b.loaded.drop(was)
+		}
+		s.prepared.confirm()
+	default:
+		s.prepared.undo(1, b.loaded.drop)
+	}
+}
+
+// forgotten takes account of statements that a CommandComplete's body says are gone.
+func (b *backend) forgotten(tag []byte) {
+	switch string(tag) {
+	case "DISCARD ALL\x00", "DEALLOCATE ALL\x00":
+		b.loaded.clear()
+		if s := b.session; s != nil {
+			s.prepared.clear()
+		}
+	}
+}
+
+// skip drops the requests that the server ignores after an error, and what they
+// would have changed.
+func (b *backend) skip() {
+	gone := b.requests.skipToSync()
+	b.skipping = !gone.sync
+	b.loaded.skip(gone.describes)
+	b.loaded.strays += gone.closes
+	if s := b.session; s != nil {
+		s.prepared.undo(gone.changes, b.loaded.drop)
+	}
+}
+
+// replaceError puts an error into the client's terms that is about a name of the
+// gateway's.
+func (b *backend) replaceError(kind byte, fields *wire.Fields) {
+	s := b.session
+	switch {
+	case s == nil:
+	case kind == taken && fields.Code == sqlstate.DuplicateStatement:
+		b.replaceBy(fault.New(fault.Client, fields.Code, `prepared statement "`+s.prepared.changes[0].name+`" already exists`))
+	case kind == stale && fields.Code == sqlstate.InvalidStatementName:
+		b.replaceBy(fault.New(fault.Client, sqlstate.FeatureNotSupported, "cached plan must not change result type"))
+	case fields.Code == sqlstate.InvalidStatementName:
+		// A function may have deallocated what was prepared.
+		b.loaded.clear()
+	}
+}
+
+func (b *backend) replaceBy(f *fault.Fault) {
+	b.instead = wire.AppendErrorResponse(nil, faultFields("ERROR", f))
+}
