@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // Case is one script.
 type Case struct {
-	File string // without its directory and extension
-	Name string // of its heading
+	File  string // without its directory and extension
+	Name  string // of its heading
+	Since int    // PostgreSQL's major version that it needs
 
 	steps []step
 }
@@ -38,7 +40,7 @@ type want struct {
 // verbs tells the number of arguments, -1 for any; those of a client first.
 var verbs = map[string]int{
 	"open": -1, "terminate": 0, "close": 0, "reset": 0, "cancel": 0, "miscancel": 0,
-	"sql": 1, "wait": 2, "pause": 0,
+	"sql": 1, "wait": 2, "pause": 0, "since": 1,
 }
 
 // Load reads the scripts of a directory: NAME.txt with a heading "== name" before
@@ -92,6 +94,12 @@ func Parse(file, text string) ([]*Case, error) {
 		}
 		st.line = i + 1
 		c := all[len(all)-1]
+		if st.verb == "since" {
+			if c.Since, err = strconv.Atoi(st.args[0]); err != nil {
+				return nil, fail(i+1, "%v", err)
+			}
+			continue
+		}
 		c.steps = append(c.steps, st)
 	}
 	for _, c := range all {
