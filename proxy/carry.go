@@ -25,7 +25,7 @@ type carried struct {
 }
 
 // maxTouched bounds the names that are kept.
-const maxTouched = 2 * maxCarried
+const maxTouched = 2 * maxSettings
 
 // touch takes account of what a text may do. It is called when the text, or a
 // statement made of it, is sent to the server.

@@ -79,6 +79,34 @@ func TestCarry(t *testing.T) {
 			1< values(x) S
 			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
 			idle 1`},
+		{name: "a DO block", text: `
+			A> Q(do $$ begin set x = 1; update t set y = 1; execute 'set local z = 1'; end $$)
+			1< Q(do $$ begin set x = 1; update t set y = 1; execute 'set local z = 1'; end $$)
+			1> C(DO) Z
+			A< C(DO) Z
+			1< values(x y) S
+			1> 3 1 2 value(1|0) C(SELECT 1) 2 C(SELECT 0) 3 Z
+			idle 1
+			B> Q(b)
+			1< revert(x) S`},
+		{name: "function-call messages", text: `
+			A> raw(F\x00\x00\x00\x08\x00\x00\x00\x01)
+			1< C() raw(F\x00\x00\x00\x08\x00\x00\x00\x01)
+			1> 3 V(x) Z
+			A< V(x) Z
+			idle 1
+			A> raw(F\x00\x00\x00\x08\x00\x00\x0b\x40)
+			1< C() raw(F\x00\x00\x00\x08\x00\x00\x0b\x40)
+			1> 3 V(x) Z
+			A< V(x) Z
+			1< isthere(advisory lock) S
+			1> 3 1 2 C(SELECT 0) 3 Z
+			idle 1
+			A> raw(F\x00\x00\x00\x08\x00\x00\x08\x1e)
+			1< C() raw(F\x00\x00\x00\x08\x00\x00\x08\x1e)
+			1> 3 V(x) Z
+			A< V(x) Z
+			pins set_config=1/1`},
 		{name: "set_config of anything pins", text: `
 			A> P(|select set_config($1, $2, false)) B E S
 			1< P(|select set_config($1, $2, false)) B E S

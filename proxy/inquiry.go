@@ -181,11 +181,11 @@ func (i *inquiry) values(before []wire.Parameter) ([]wire.Parameter, bool) {
 		}
 	}
 	sortSettings(after)
-	return after, len(after) <= maxCarried
+	return after, len(after) <= maxSettings
 }
 
-// maxCarried bounds the parameters of a client that are carried.
-const maxCarried = 64
+// maxSettings bounds the parameters of a client that are carried.
+const maxSettings = 64
 
 // custom reports whether a parameter exists because it was set. It is empty after
 // RESET, and not unknown as on another connection.

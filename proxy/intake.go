@@ -152,6 +152,12 @@ func (s *session) note(typ, kind byte, unnamed bool) {
 				s.touch(s.text.does) // it may run once more
 			}
 		}
+	case wire.FunctionCall:
+		if len(data) < wire.HeaderLen+4 {
+			s.touch(&touches{unknown: pinConfig}) // it may be any
+		} else if t := functionTouches(binary.BigEndian.Uint32(data[wire.HeaderLen:])); t != nil {
+			s.touch(t)
+		}
 	case wire.Sync:
 		s.prepared.cycle++
 		if s.parsed {

@@ -333,6 +333,8 @@ func TestWords(t *testing.T) {
 		"alter table t set x":                       0,
 		"settle; resets":                            0,
 		"create temp table x; set x = 1":            hintTemp | hintSet,
+		"do $$ begin set x = 1; end $$":             hintDo,
+		"create rule r as on insert to t do set":    0,
 	} {
 		var w words
 		w.reset()

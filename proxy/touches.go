@@ -39,7 +39,40 @@ func readTouches(h hints, text []byte, encoding string) *touches {
 	if h&hintSet != 0 && !(readable && t.statements(text)) {
 		t.unread = true
 	}
+	if h&hintDo != 0 && !(readable && t.mentions(text)) {
+		t.unknown = pinSet
+	}
 	return t
+}
+
+// mentions reads what a DO block may set. What is none costs a question. It reports
+// whether it read all of it; only what the block puts together is out of reach.
+func (t *touches) mentions(text []byte) bool {
+	r := sqltext.Mentions(text)
+	for s, more := r.Next(); more; s, more = r.Next() {
+		switch {
+		case s.Command == sqltext.ResetAll:
+			t.all = true
+		case isRole(string(s.Name)):
+			t.pins |= pinRole.bit()
+		case !s.Local:
+			t.names = append(t.names, string(s.Name))
+		}
+	}
+	return !r.TooMany()
+}
+
+// functionTouches is what a function-call message does, by the function's OID.
+func functionTouches(oid uint32) *touches {
+	switch oid {
+	case 2078: // set_config
+		return &touches{unknown: pinConfig}
+	case 2880, 2881, 2882, 2883, 2886, 2887, 2888, 2889: // pg_advisory_lock and its relatives
+		return &touches{pins: pinAdvisory.bit()}
+	case 2884, 2885, 2890, 2891, 2892: // pg_advisory_unlock
+		return &touches{lifts: pinAdvisory.bit()}
+	}
+	return nil
 }
 
 // configs reads the calls of set_config. It reports whether it understood each

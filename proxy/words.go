@@ -25,6 +25,7 @@ const (
 	hintUnlock                     // or given up
 	hintConfig                     // set_config
 	hintSet                        // SET or RESET as a statement's first word
+	hintDo                         // DO as a statement's first word
 )
 
 // scan goes on reading and returns what it found in this piece.
@@ -41,7 +42,7 @@ func (w *words) scan(text []byte) hints {
 			continue
 		}
 		if n > 0 {
-			if n >= 3 {
+			if n >= 2 {
 				found |= w.ended(n)
 			}
 			w.first = false
@@ -73,6 +74,10 @@ func (w *words) reset() { w.n, w.first, w.dash, w.dashes = 0, true, false, false
 func (w *words) ended(n int) hints {
 	word := w.word[:n]
 	switch n {
+	case 2:
+		if w.first && string(word) == "do" {
+			return hintDo
+		}
 	case 3:
 		if w.first && string(word) == "set" {
 			return hintSet
