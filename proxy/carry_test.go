@@ -79,6 +79,23 @@ func TestCarry(t *testing.T) {
 			1< values(x) S
 			1> 3 1 2 value(1|0) C(SELECT 1) 3 Z
 			idle 1`},
+		{name: "SET in pieces", text: `
+			A> Q(begin)
+			1< Q(begin)
+			1> C(BEGIN) Z(T)
+			A< C(BEGIN) Z(T)
+			A> P(| Set x = 1)@0:9
+			1 quiet
+			A> P(| Set x = 1)@9:13
+			1 quiet
+			A> P(| Set x = 1)@13: B E Q(reset y)@0:8
+			1< P(| Set x = 1) B E
+			1 quiet
+			A> Q(reset y)@8: Q(commit)
+			1< Q(reset y) Q(commit)
+			1> 1 2 C(SET) C(RESET) Z(T) C(COMMIT) Z
+			A< 1 2 C(SET) C(RESET) Z(T) C(COMMIT) Z
+			1< values(x y) S`},
 		{name: "a DO block", text: `
 			A> Q(do $$ begin set x = 1; update t set y = 1; execute 'set local z = 1'; end $$)
 			1< Q(do $$ begin set x = 1; update t set y = 1; execute 'set local z = 1'; end $$)
@@ -91,20 +108,20 @@ func TestCarry(t *testing.T) {
 			1< revert(x) S`},
 		{name: "function-call messages", text: `
 			A> raw(F\x00\x00\x00\x08\x00\x00\x00\x01)
-			1< C() raw(F\x00\x00\x00\x08\x00\x00\x00\x01)
-			1> 3 V(x) Z
+			1< raw(F\x00\x00\x00\x08\x00\x00\x00\x01)
+			1> V(x) Z
 			A< V(x) Z
 			idle 1
 			A> raw(F\x00\x00\x00\x08\x00\x00\x0b\x40)
-			1< C() raw(F\x00\x00\x00\x08\x00\x00\x0b\x40)
-			1> 3 V(x) Z
+			1< raw(F\x00\x00\x00\x08\x00\x00\x0b\x40)
+			1> V(x) Z
 			A< V(x) Z
 			1< isthere(advisory lock) S
 			1> 3 1 2 C(SELECT 0) 3 Z
 			idle 1
 			A> raw(F\x00\x00\x00\x08\x00\x00\x08\x1e)
-			1< C() raw(F\x00\x00\x00\x08\x00\x00\x08\x1e)
-			1> 3 V(x) Z
+			1< raw(F\x00\x00\x00\x08\x00\x00\x08\x1e)
+			1> V(x) Z
 			A< V(x) Z
 			pins set_config=1/1`},
 		{name: "set_config of anything pins", text: `

@@ -70,6 +70,9 @@ func (s *session) take(data []byte) int {
 				break
 			}
 		}
+		if size > len(data)-i && size <= keptWhole && mayBeSet(data[i:]) {
+			break
+		}
 		if s.fresh {
 			s.fresh = false
 			replaced := typ == wire.Query || typ == wire.Parse && how == asItIs
@@ -94,6 +97,9 @@ func (s *session) take(data []byte) int {
 			break
 		}
 		s.note(typ, kind, how == asItIs && !s.backend.skipping)
+		if typ == wire.FunctionCall {
+			s.touchBy(m, size)
+		}
 		if s.rest = size - head; head > 0 {
 			i += head
 			run = i
@@ -151,12 +157,6 @@ func (s *session) note(typ, kind byte, unnamed bool) {
 			if s.text.does != nil {
 				s.touch(s.text.does) // it may run once more
 			}
-		}
-	case wire.FunctionCall:
-		if len(data) < wire.HeaderLen+4 {
-			s.touch(&touches{unknown: pinConfig}) // it may be any
-		} else if t := functionTouches(binary.BigEndian.Uint32(data[wire.HeaderLen:])); t != nil {
-			s.touch(t)
 		}
 	case wire.Sync:
 		s.prepared.cycle++

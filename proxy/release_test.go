@@ -99,13 +99,13 @@ func TestRelease(t *testing.T) {
 			1< Q(a)
 			B> Q(b)
 			waiting 1
-			A> Q(second)@0:7
-			1< Q(second)@0:7
+			A> Q(other)@0:7
+			1< Q(other)@0:7
 			1> C(A) Z
 			A< C(A) Z
 			waiting 1
-			A> Q(second)@7:
-			1< Q(second)@7:
+			A> Q(other)@7:
+			1< Q(other)@7:
 			1> C(S) Z
 			A< C(S) Z
 			1< Q(b)`},
@@ -114,14 +114,14 @@ func TestRelease(t *testing.T) {
 			1< Q(a)
 			B> Q(b)
 			waiting 1
-			A> Q(second)@0:4
+			A> Q(other)@0:4
 			1> C(A) Z
 			A< C(A) Z
 			1< Q(b)
 			1> C(B) Z
 			B< C(B) Z
-			A> Q(second)@4:
-			1< Q(second)`},
+			A> Q(other)@4:
+			1< Q(other)`},
 		{name: "pipelined simple queries", text: `
 			A> Q(a) Q(b) Q(c)
 			1< Q(a) Q(b) Q(c)

@@ -1,6 +1,10 @@
 package proxy
 
-import "pggateway/wire"
+import (
+	"bytes"
+
+	"pggateway/wire"
+)
 
 // text is the statement text that a client sent last.
 type text struct {
@@ -8,6 +12,29 @@ type text struct {
 	begun bool     // a piece of it was looked at
 	found hints    // in the pieces so far
 	does  *touches // nil: nothing that matters here
+}
+
+// keptWhole is the longest message that begins with SET or RESET of which no part
+// goes on before all of it is there. Its text can then be read.
+const keptWhole = 16 << 10
+
+// mayBeSet reports whether a message, of which this much is there, has a text that
+// begins with SET or RESET. Comments before that are too rare to be looked for.
+func mayBeSet(message []byte) bool {
+	text := message[wire.HeaderLen:]
+	switch message[0] {
+	case wire.Query:
+	case wire.Parse:
+		var ok bool
+		if _, text, ok = wire.TakeCString(text); !ok {
+			return false
+		}
+	default:
+		return false
+	}
+	text = bytes.TrimLeft(text, " \t\n\r")
+	n := min(len(text), len("reset"))
+	return bytes.EqualFold(text[:min(n, 3)], []byte("set")[:min(n, 3)]) || bytes.EqualFold(text[:n], []byte("reset")[:n])
 }
 
 // scan looks for words in a piece of a message with text in it, the first of

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 
 	"pggateway/sqltext"
+	"pggateway/wire"
 )
 
 // touches is what a statement text may do to the state of its session.
@@ -32,14 +34,16 @@ func readTouches(h hints, text []byte, encoding string) *touches {
 	if h&hintUnlock != 0 {
 		t.lifts |= pinAdvisory.bit()
 	}
-	readable := text != nil && sqltext.Transparent(encoding)
-	if h&hintConfig != 0 && !(readable && t.configs(text)) {
+	if !sqltext.Transparent(encoding) {
+		text = nil
+	}
+	if h&hintConfig != 0 && (text == nil || !t.configs(text)) {
 		t.unknown = pinConfig
 	}
-	if h&hintSet != 0 && !(readable && t.statements(text)) {
+	if h&hintSet != 0 && (text == nil || !t.statements(text)) {
 		t.unread = true
 	}
-	if h&hintDo != 0 && !(readable && t.mentions(text)) {
+	if h&hintDo != 0 && (text == nil || !t.mentions(text)) {
 		t.unknown = pinSet
 	}
 	return t
@@ -62,7 +66,19 @@ func (t *touches) mentions(text []byte) bool {
 	return !r.TooMany()
 }
 
-// functionTouches is what a function-call message does, by the function's OID.
+// touchBy takes account of a FunctionCall message of this size, of which m is there.
+func (s *session) touchBy(m []byte, size int) {
+	switch oid := wire.HeaderLen + 4; {
+	case len(m) >= oid:
+		if t := functionTouches(binary.BigEndian.Uint32(m[wire.HeaderLen:])); t != nil {
+			s.touch(t)
+		}
+	case size >= oid:
+		s.touch(&touches{unknown: pinConfig}) // it may be any function
+	}
+}
+
+// functionTouches is what a call of a function does, by its OID.
 func functionTouches(oid uint32) *touches {
 	switch oid {
 	case 2078: // set_config
