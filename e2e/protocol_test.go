@@ -116,11 +116,15 @@ type theatre struct {
 	admin *pgx.Conn
 	other *pgx.Conn // a client of the gateway that uses the pool, too; nil without a gateway
 	hold  *pgx.Conn // another, which keeps a connection while the script gets the next
+	turn  int
 }
 
 // others are what the other clients ask for at login.
 const others = "sslmode=disable default_query_exec_mode=exec timezone=America/Lima search_path=others client_encoding=LATIN1 " +
 	"application_name=other options='-c statement_timeout=77777 -c DateStyle=German -c work_mem=1234kB'"
+
+// statements are named as those of scripts are.
+var statements = []string{"s1", "s2", "p1", "a", strings.Repeat("n", 70)}
 
 // seen is what such a client must find whatever others did on its server, and whenever.
 const seen = "America/Lima others LATIN1 other 77777ms German, DMY 1234kB on 0 0 0"
@@ -150,6 +154,13 @@ func newTheatre(t *testing.T, mode string) *theatre {
 	th.stage.Addr = h.gateway.Addrs[0]
 	if mode == "transaction" {
 		th.other, th.hold = h.dial("app", others), h.dial("app", others)
+		for _, c := range []*pgx.Conn{th.other, th.hold} {
+			for _, name := range statements {
+				if _, err := c.PgConn().Prepare(t.Context(), name, fmt.Sprintf("select '%s of others'", name), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		th.stage.Between = th.between
 	}
 	return th
@@ -181,7 +192,8 @@ func (th *theatre) between(ctx context.Context) error {
 	return nil
 }
 
-// use begins a transaction and looks around in it.
+// use begins a transaction and looks around in it, and runs one of the client's
+// statements.
 func (th *theatre) use(ctx context.Context, c *pgx.Conn) error {
 	if _, err := c.PgConn().Exec(ctx, "begin").ReadAll(); err != nil {
 		return fmt.Errorf("another client: %w", err)
@@ -192,6 +204,14 @@ func (th *theatre) use(ctx context.Context, c *pgx.Conn) error {
 	}
 	if got := string(r.Rows[0][0]); got != seen {
 		return fmt.Errorf("another client finds %q, not %q", got, seen)
+	}
+	th.turn++
+	name := statements[th.turn%len(statements)]
+	if r = c.PgConn().ExecPrepared(ctx, name, nil, nil, nil).Read(); r.Err != nil {
+		return fmt.Errorf("another client's statement %s: %w", name, r.Err)
+	}
+	if got := string(r.Rows[0][0]); got != name+" of others" {
+		return fmt.Errorf("another client's statement %s returns %q", name, got)
 	}
 	// Without its portal it keeps nobody from CREATE INDEX CONCURRENTLY.
 	_, err := c.PgConn().Exec(ctx, "select 1").ReadAll()

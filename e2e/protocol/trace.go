@@ -119,8 +119,9 @@ func typeName(oid uint32) string {
 	return fmt.Sprint(oid)
 }
 
-// numbered finds what a report says about processes and objects by number.
-var numbered = regexp.MustCompile(`\b((?i:process|transaction|object|relation|PID|OID|table) )\d+`)
+// numbered finds what a report says about processes and objects by number, and
+// the gateway's own names of statements.
+var numbered = regexp.MustCompile(`\b((?i:process|transaction|object|relation|PID|OID|table) |pggw_)\d+`)
 
 func report(e *pgproto3.ErrorResponse) string {
 	var b strings.Builder
