@@ -47,12 +47,19 @@ func (p party) direct(t *testing.T, more string) *pgconn.PgConn {
 	return connect(t, kit.ConnString("127.0.0.1", p.pg.Port, "app", role, rolePassword, "sslmode=disable application_name=gateway "+more))
 }
 
-// say runs a text and writes down what comes of it.
+// say runs a text, or a prepared statement by its name, and writes down what comes of it.
 func say(t *testing.T, c *pgconn.PgConn, sql string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	results, err := c.Exec(ctx, sql).ReadAll()
+	var results []*pgconn.Result
+	var err error
+	if name, ok := strings.CutPrefix(sql, "execute: "); ok {
+		results = []*pgconn.Result{c.ExecPrepared(ctx, name, nil, nil, nil).Read()}
+		err = results[0].Err
+	} else {
+		results, err = c.Exec(ctx, sql).ReadAll()
+	}
 	var b strings.Builder
 	for _, r := range results {
 		fmt.Fprintf(&b, "%q %s;", r.Rows, r.CommandTag)
@@ -275,7 +282,7 @@ func TestRandomSettings(t *testing.T) {
 	one := func() string {
 		name := names[random.IntN(len(names))]
 		v := values[name][random.IntN(3)]
-		switch random.IntN(16) {
+		switch random.IntN(17) {
 		case 0, 1, 2:
 			return fmt.Sprintf("set %s = '%s'", name, v)
 		case 3:
@@ -300,6 +307,8 @@ func TestRandomSettings(t *testing.T) {
 			return fmt.Sprintf("do $$ begin perform set_config('%s', '%s', false); end $$", name, v)
 		case 14:
 			return []string{"set nonsense = 1", "set session characteristics as transaction read only", "set session characteristics as transaction read write", "create temp table x (n int) on commit drop", "set transaction read only"}[random.IntN(5)]
+		case 15:
+			return []string{"execute: p0", "execute: p1", "execute: p2", "execute: p3"}[random.IntN(4)]
 		default:
 			return "select 'nothing of that'"
 		}
@@ -313,6 +322,15 @@ func TestRandomSettings(t *testing.T) {
 	for n := range clients {
 		startup := []string{"", "work_mem=5MB timezone=Asia/Tokyo", "options='-c my.own=1 -c lock_timeout=54321'", "search_path=a", "statement_timeout=60000"}[n]
 		twins = append(twins, twin{p.direct(t, startup), p.through(t, startup)})
+	}
+	for _, w := range twins {
+		for _, c := range []*pgconn.PgConn{w.direct, w.through} {
+			for name, sql := range map[string]string{"p0": "set work_mem = '6MB'", "p1": "select set_config('my.own', '3', false)", "p2": "reset all", "p3": "select 'temp'"} {
+				if _, err := c.Prepare(t.Context(), name, sql, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 	var open int // clients in a transaction; more than one would keep both connections
 	for round := range rounds * clients {

@@ -188,6 +188,7 @@ var errNoAnswer = errors.New("the gateway's own request was not answered in time
 
 // expectSoon gives the server so long to answer what was just sent.
 func (b *backend) expectSoon() {
+	b.answered() // what a client that has left was waiting for is a part of it
 	b.patience = b.host.loop.After(b.host.ownTimeout, func() { b.lost(errNoAnswer) })
 }
 

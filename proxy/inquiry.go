@@ -54,14 +54,14 @@ var pinSQL = [pinKinds]string{
 
 // questionName is the prepared statement's, which is gone when the answers have
 // come. The unnamed one may be the client's.
-const questionName = "gateway_question"
+const questionName = ownPrefix + "question"
 
 // appendQuestion appends a statement that is run once for each of these lists of
 // arguments, and queues it as the gateway's own.
 func appendQuestion(b []byte, q *requests, sql string, args [][]string) []byte {
 	q.push(wire.Close | ours)
 	q.push(wire.Parse | ours)
-	b = wire.AppendClose(b, 'S', questionName)
+	b = wire.AppendCloseStatement(b, questionName)
 	b = wire.AppendParse(b, questionName, sql)
 	for _, a := range args {
 		q.push(wire.Bind | ours)
@@ -70,7 +70,7 @@ func appendQuestion(b []byte, q *requests, sql string, args [][]string) []byte {
 		b = wire.AppendExecute(b)
 	}
 	q.push(wire.Close | ours)
-	return wire.AppendClose(b, 'S', questionName)
+	return wire.AppendCloseStatement(b, questionName)
 }
 
 // append appends the whole inquiry. login is the role the connection belongs to.

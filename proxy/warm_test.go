@@ -105,3 +105,21 @@ func TestServerSilentDuringReset(t *testing.T) {
 	s.closed()
 	r.counts("empty", func(c poolCounts) bool { return c.Idle+c.Busy == 0 })
 }
+
+// A client may leave while the server is prepared for it; what is asked next takes
+// the place of that, and the answer to it ends the wait for both.
+func TestWaitsReplaceEachOther(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.admit(wire.Version30, nil)
+	s := r.server()
+	a.greeted()
+	r.onLoop(func(h *host) {
+		h.ownTimeout = moment
+		b := h.backends[0]
+		b.expectSoon()
+		b.expectSoon()
+		b.answered()
+	})
+	s.quiet()
+	s.quiet()
+}

@@ -96,10 +96,3 @@ func AppendBind(b []byte, statement string, args ...string) []byte {
 
 // AppendExecute appends an Execute of the unnamed portal without a row limit.
 func AppendExecute(b []byte) []byte { return append(b, Execute, 0, 0, 0, 9, 0, 0, 0, 0, 0) }
-
-// AppendClose appends a Close of a prepared statement ('S') or a portal ('P').
-func AppendClose(b []byte, kind byte, name string) []byte {
-	b, at := open(b, Close)
-	b = append(b, kind)
-	return shut(cstring(b, name), at)
-}
