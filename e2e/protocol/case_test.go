@@ -19,7 +19,7 @@ func TestParse(t *testing.T) {
 	}
 	cases, err = Parse("f", `
 == first
-> 2x Query "a" + "b"*3
+> 2x Query "{i}" + "b"*3
 B> Query "abc" @1:3
 B< D "1" Z
 A open timezone=UTC
@@ -31,7 +31,7 @@ A open timezone=UTC
 	if c.Title() != "f: first" || len(c.steps) != 4 {
 		t.Fatalf("got %q with %d steps", c.Title(), len(c.steps))
 	}
-	if want := strings.Repeat("Q\x00\x00\x00\x09abbb\x00", 2); string(c.steps[0].bytes) != want {
+	if want := "Q\x00\x00\x00\x091bbb\x00Q\x00\x00\x00\x092bbb\x00"; string(c.steps[0].bytes) != want {
 		t.Errorf("got %q, want %q", c.steps[0].bytes, want)
 	}
 	if c.steps[1].client != "B" || string(c.steps[1].bytes) != "\x00\x00" {

@@ -56,7 +56,7 @@ func LoadDivergences(file string) ([]*Divergence, error) {
 		}
 	}
 	for _, d := range all {
-		if len(d.Modes) == 0 || d.Reason == "" || len(d.Lines) == 0 {
+		if len(d.Modes) == 0 || len(d.Reason) < 2 || len(d.Lines) == 0 {
 			return nil, fmt.Errorf("%s: %q lacks its modes, its reason or its lines", file, d.Title)
 		}
 	}

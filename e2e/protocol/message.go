@@ -1,15 +1,17 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // message reads what stands behind ">": a frontend message, how many times it is
-// sent, and which of its bytes are.
+// sent, "{i}" standing for the how-manieth it is, and which of its bytes are.
 func message(s *scanner) ([]byte, error) {
 	name := s.word()
 	times := 1
@@ -19,32 +21,46 @@ func message(s *scanner) ([]byte, error) {
 		}
 		name = s.word()
 	}
-	one, err := encode(name, s)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if s.take("@") {
-		from, to, _ := strings.Cut(s.word(), ":")
-		a, z := 0, len(one)
-		if from != "" {
-			_, err = fmt.Sscan(from, &a)
+	body := s.rest
+	var all []byte
+	for i := range times {
+		s.rest = strings.ReplaceAll(body, "{i}", strconv.Itoa(i+1))
+		one, err := encode(name, s)
+		if err == nil {
+			one, err = part(one, s)
 		}
-		if to != "" && err == nil {
-			_, err = fmt.Sscan(to, &z)
+		if err == nil && !s.end() {
+			err = fmt.Errorf("what is %q?", s.rest)
 		}
-		if err != nil || a < 0 || a > z || z > len(one) {
-			return nil, fmt.Errorf("%s of %d bytes has no part %s:%s", name, len(one), from, to)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		one = one[a:z]
-	}
-	if !s.end() {
-		return nil, fmt.Errorf("%s: what is %q?", name, s.rest)
-	}
-	all := make([]byte, 0, times*len(one))
-	for range times {
+		if !strings.Contains(body, "{i}") {
+			return bytes.Repeat(one, times), nil
+		}
 		all = append(all, one...)
 	}
 	return all, nil
+}
+
+// part reads "@from:to", which of a message's bytes are sent.
+func part(one []byte, s *scanner) ([]byte, error) {
+	if !s.take("@") {
+		return one, nil
+	}
+	from, to, _ := strings.Cut(s.word(), ":")
+	a, z := 0, len(one)
+	var err error
+	if from != "" {
+		_, err = fmt.Sscan(from, &a)
+	}
+	if to != "" && err == nil {
+		_, err = fmt.Sscan(to, &z)
+	}
+	if err != nil || a < 0 || a > z || z > len(one) {
+		return nil, fmt.Errorf("%d bytes have no part %s:%s", len(one), from, to)
+	}
+	return one[a:z], nil
 }
 
 func encode(name string, s *scanner) ([]byte, error) {
