@@ -78,7 +78,7 @@ func TestDump(t *testing.T) {
 				"psql": func() { ok("psql", psql(t, w, plain, "-q", "-o", "/dev/null", "-v", "ON_ERROR_STOP=1")) },
 			}
 			for name, back := range restore {
-				p.pg.Exec(w.name, "drop schema shop cascade; drop extension citext; select lo_unlink(7777)")
+				p.pg.Exec(w.name, "drop schema shop cascade; select lo_unlink(7777)")
 				back()
 				if after := normal(ok("pg_dump", dump(straight)), w); after != before {
 					t.Errorf("after %s the database is another", name)

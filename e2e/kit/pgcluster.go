@@ -110,21 +110,31 @@ func (c *template) copyTo(data, bin string, as account) error {
 		if err := as.own(dir); err != nil {
 			return err
 		}
-		if err := runAs(as, dir, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres",
+		if err := runAs(as, libraries(bin), dir, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres",
 			"-A", "reject", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 			os.RemoveAll(dir)
 			c.dir = ""
 			return err
 		}
 	}
-	return runAs(as, c.dir, "cp", "-a", "--reflink=auto", filepath.Join(c.dir, "data"), data)
+	return runAs(as, nil, c.dir, "cp", "-a", "--reflink=auto", filepath.Join(c.dir, "data"), data)
+}
+
+// libraries is what the environment of PostgreSQL's programs needs where they
+// bring their own libraries along.
+func libraries(bin string) []string {
+	lib := filepath.Join(filepath.Dir(bin), "lib")
+	if found, _ := filepath.Glob(filepath.Join(lib, "libpq.so.*")); len(found) == 0 {
+		return nil
+	}
+	return []string{"LD_LIBRARY_PATH=" + lib}
 }
 
 // runAs runs a program to its end; its output is in the error.
-func runAs(as account, dir, name string, args ...string) error {
+func runAs(as account, env []string, dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + dir}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + dir}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: as.cred}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, strings.TrimSpace(string(out)))

@@ -214,7 +214,7 @@ func (p *Postgres) write(name, text string) {
 func (p *Postgres) start() error {
 	proc, err := start(command{
 		name: "postgres", path: filepath.Join(p.bin, "postgres"), args: []string{"-D", p.data},
-		dir: p.dir, as: p.as, death: syscall.SIGQUIT,
+		dir: p.dir, env: libraries(p.bin), as: p.as, death: syscall.SIGQUIT,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,5 @@
 -- A database with something of everything that its owner need not be a superuser for.
 create schema shop;
-create extension citext schema public;
 create type shop.status as enum ('placed', 'shipped', 'returned');
 create domain shop.price as numeric(10, 2) check (value >= 0);
 create type shop.address as (street text, city text);
@@ -12,7 +11,7 @@ begin
 end $$;
 create table shop.customers (
 	id bigint generated always as identity primary key,
-	email citext not null unique,
+	email text not null unique,
 	home shop.address,
 	tags text[] not null default '{}',
 	doc jsonb,

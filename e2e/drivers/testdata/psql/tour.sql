@@ -5,10 +5,10 @@
 select current_setting('client_encoding') as encoding, current_setting('application_name') as name;
 
 create table orders (id int primary key, status text, total numeric(10, 2), at timestamptz default '2024-02-29 12:00+00');
-\copy orders (id, status, total) from stdin with (format csv, null 'null')
-1,placed,10.50
-2,shipped,0.99
-3,"re, turned",null
+\copy orders (id, status, total) from stdin with (delimiter '|', null 'null')
+1|placed|10.50
+2|shipped|0.99
+3|re, turned|null
 \.
 \copy (select * from orders order by id) to stdout with (format csv, header)
 copy orders (id, status) from stdin;
