@@ -13,7 +13,7 @@ import (
 // is asked of the database.
 func TestPgbench(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
+	p := newPlace(t, poolSize)
 	pgbench := kit.PostgresBinary(t, "pgbench")
 	for _, w := range p.ways {
 		t.Run(w.name, func(t *testing.T) {
@@ -35,7 +35,9 @@ func TestPgbench(t *testing.T) {
 				{"-M", "prepared", "-t", "4", "-C"},
 				{"-M", "prepared", "-t", "25", "-b", "select-only"},
 			} {
-				out := run(append([]string{"-n", "-c", "8", "-j", "2"}, kind...)...)
+				// One thread for each client: pgbench waits for a Parse with the whole thread, while another of
+				// its clients may hold, in an open transaction, the connection that the Parse needs.
+				out := run(append([]string{"-n", "-c", "8", "-j", "8"}, kind...)...)
 				n := 8 * 25
 				if kind[3] == "4" {
 					n = 8 * 4

@@ -22,14 +22,19 @@ type pgxWay struct {
 	mode string
 }
 
-// TestPgx runs pgx in each of its query exec modes. The first three name their
-// statements.
+// TestPgx runs pgx in each of its query exec modes. With cache_statement it names
+// its statements.
 func TestPgx(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+	for mode, pool := range map[string]int{
+		"cache_statement": poolSize,
+		// They bind an unnamed statement after the Sync that followed its Parse, which pins.
+		"cache_describe": clients + 1, "describe_exec": clients + 1,
+		"exec": poolSize, "simple_protocol": poolSize,
+	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			eachWay(t, func(t *testing.T, w way) answers {
+			inPool(t, pool, func(t *testing.T, w way) answers {
 				p := pgxWay{w, mode}
 				return goJobs(t, map[string]func(context.Context) string{
 					"connect": p.login, "parameters": p.parameters, "types": p.types, "prepared": p.prepared,
