@@ -45,11 +45,11 @@ type host struct {
 
 	pool       *pool.Pool[*backend]
 	profiles   map[string]*profile
-	statements map[string]*statement // by key
-	named      uint64                // how many names were given to statements
-	assembly   []byte                // requests that go out with the next run; empty between events
-	sessions   *session              // head of the list
-	backends   []*backend            // all server connections, in no order
+	statements map[statementKey]*statement
+	named      uint64     // how many names were given to statements
+	assembly   []byte     // requests that go out with the next run; empty between events
+	sessions   *session   // head of the list
+	backends   []*backend // all server connections, in no order
 	ticker     *netloop.Timer
 	interval   time.Duration // the ticker's
 	sweeper    *netloop.Timer
@@ -75,7 +75,7 @@ func newHost(p *Proxy, key hostKey, u *config.Upstream, target Opener, loop *net
 	h := &host{
 		proxy: p, key: key, loop: loop, upstream: u, target: target,
 		log:      p.log.With(zap.String("upstream", u.Name), zap.String("database", key.database)),
-		profiles: make(map[string]*profile), statements: make(map[string]*statement), ownTimeout: ownTimeout,
+		profiles: make(map[string]*profile), statements: make(map[statementKey]*statement), ownTimeout: ownTimeout,
 		limits: p.limits,
 	}
 	h.pool = pool.New(pool.Options{

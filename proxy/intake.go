@@ -65,9 +65,15 @@ func (s *session) take(data []byte) int {
 		}
 		m := data[i:min(i+size, len(data))]
 		how, name, at := asItIs, []byte(nil), 0
-		if names(typ) && s.pins&pinMode.bit() == 0 && !s.backend.skipping {
+		if names(typ) && s.pins&pinMode.bit() == 0 && !s.backend.skipping && !s.native {
 			if name, at, how = statementNamed(m, size); how == withheld {
 				break
+			}
+			if how == renamed && s.forgetful {
+				if s.forgetful = !s.quiet(); s.forgetful {
+					s.awaiting = true
+					break
+				}
 			}
 		}
 		if size > len(data)-i && size <= keptWhole && mayBeSet(data[i:]) {
@@ -83,23 +89,35 @@ func (s *session) take(data []byte) int {
 			}
 		}
 		head, kind := 0, typ
+		foreseen := asItIs
+		if (typ == wire.Query || typ == wire.Parse) && len(m) == size && s.minds(m, how) {
+			s.host.assembly = append(s.host.assembly, data[run:i]...)
+			run = i
+			switch foreseen = s.foresee(m); {
+			case foreseen == withheld:
+				how = withheld
+			case foreseen == renamed:
+				how, head = asItIs, size
+			case s.native:
+				how = native
+			}
+		}
 		if how == renamed {
 			s.host.assembly = append(s.host.assembly, data[run:i]...)
 			run = i
 			how, head, kind = s.rename(m, size, name, at)
 		}
-		if how == refused {
-			s.pass(data[run:i])
-			s.fatal(faultLongName())
-			return i
-		}
 		if how == withheld {
 			break
+		}
+		if how == native && typ == wire.Parse {
+			s.pinTo(pinStatement)
 		}
 		s.note(typ, kind, how == asItIs && !s.backend.skipping)
 		if typ == wire.FunctionCall {
 			s.touchBy(m, size)
 		}
+		s.text.forgets = foreseen == forgets
 		if s.rest = size - head; head > 0 {
 			i += head
 			run = i
@@ -157,6 +175,7 @@ func (s *session) note(typ, kind byte, unnamed bool) {
 			if s.text.does != nil {
 				s.touch(s.text.does) // it may run once more
 			}
+			s.forgetful = s.forgetful || s.text.forgets
 		}
 	case wire.Sync:
 		s.prepared.cycle++

@@ -55,6 +55,7 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 	b.refused = nil
 	b.probed, b.expiry = probe{}, expiry{}
 	s.host.watchBackends()
+	s.native, s.forgetful = false, false
 	s.fresh, s.parsed, s.restore, s.text = true, false, restoreNone, text{}
 	if s.host.upstream.Pool.Mode == config.PoolSession {
 		s.pinTo(pinMode)
@@ -80,7 +81,7 @@ func (s *session) replied() {
 		s.crowded = false
 	}
 	if s.setup {
-		if b.refused != nil && !s.asking {
+		if b.refused != nil && !s.asking && !s.adopting {
 			s.setupRefused(*b.refused)
 			return
 		}
@@ -90,6 +91,10 @@ func (s *session) replied() {
 		s.setup = false
 		b.answered()
 		switch {
+		case s.adopting:
+			s.adopting = false
+			s.resume()
+			return
 		case s.restore == restoring, s.asking:
 			if s.asking {
 				s.learn()
@@ -114,6 +119,9 @@ func (s *session) replied() {
 	}
 	waited := s.awaiting || thinned
 	s.awaiting = false
+	if s.dropping != "" && b.requests.n == 0 && b.ready {
+		s.dropping, waited = "", true
+	}
 	if s.restore == restoreDue {
 		s.restoreStartup()
 		return

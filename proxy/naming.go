@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"pggateway/fault"
-	"pggateway/sqlstate"
 	"pggateway/wire"
 )
 
@@ -16,16 +14,13 @@ const (
 	asItIs   naming = iota // the message names none, or one that is not there
 	renamed                // its beginning is replaced
 	withheld               // it has to wait for more of it, or for a reply
-	refused                // it goes beyond a limit
+	native                 // the name is left to the server
+	forgets                // the message makes the server forget all statements
 )
 
 // names reports whether messages of this type may name a prepared statement.
 func names(typ byte) bool {
 	return typ == wire.Parse || typ == wire.Bind || typ == wire.Describe || typ == wire.Close
-}
-
-func faultLongName() *fault.Fault {
-	return fault.New(fault.Client, sqlstate.ProgramLimitExceeded, "name of a prepared statement or portal is too long")
 }
 
 // rename replaces the client's name of a statement in a message by the server's,
@@ -116,6 +111,11 @@ func statementNamed(m []byte, size int) (name []byte, at int, n naming) {
 	if end < 0 {
 		return nil, 0, incomplete(m, whole)
 	}
+	for _, c := range m[at : at+end] {
+		if c >= 0x80 {
+			return nil, 0, native // the server converts it, or refuses to
+		}
+	}
 	return m[at : at+end], at, renamed
 }
 
@@ -127,7 +127,7 @@ func incomplete(m []byte, whole bool) naming {
 	case len(m) < maxNames:
 		return withheld
 	}
-	return refused
+	return native
 }
 
 // parse takes a Parse message that gives a name, known telling whether it is
@@ -143,7 +143,7 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 		s.ownClose(takenStatement)
 		s.ownParse(takenStatement, "\x00\x00\x00")
 		s.replace(m[:at], takenStatement, rest)
-		s.prepared.refuse(key)
+		s.prepared.refuse(m[at : head-1])
 		return renamed, head, taken
 	}
 	if length > maxKeptText || s.prepared.bytes+length+preparedOverhead > maxPrepared {
@@ -157,7 +157,7 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 	if len(m) < size {
 		return withheld, 0, 0
 	}
-	st := s.host.statement(s.profile.searchPath(), m[head:])
+	st := s.host.statement(s.reading(), m[head:])
 	s.makeRoom()
 	s.ownClose(st.name) // where a server has it, the plan may be outdated
 	s.replace(m[:at], st.name, rest)
@@ -173,9 +173,12 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 // error is the answer to the message that needs the statement.
 func (s *session) load(name string, st *statement) {
 	s.makeRoom()
+	now := s.reading()
+	s.reread(now, st.key.reading)
 	s.ownClose(st.name)
-	s.ownParse(st.name, st.text)
+	s.ownParse(st.name, st.key.text)
 	s.ownDescribe(st.name)
+	s.reread(st.key.reading, now)
 	s.host.assembly = append(s.host.assembly, flush...)
 	s.expectShape(&loaded{statement: st})
 	s.loading, s.wanted = true, name

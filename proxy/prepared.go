@@ -22,7 +22,7 @@ type prepareds struct {
 	cycle   uint32              // counts Syncs
 }
 
-// change is a named Parse, Close or DEALLOCATE on its way. A statement stands on
+// change is a Parse or Close of a named statement on its way. A statement stands on
 // one side, or on none when a Parse is to be told that its name is taken.
 type change struct {
 	name  string
@@ -88,11 +88,11 @@ func (p *prepareds) refuse(name []byte) { p.note(change{name: string(name)}) }
 
 func (p *prepareds) put(name string, to prepared) {
 	p.byName[name] = to
-	p.bytes += len(to.statement.text) + preparedOverhead
+	p.bytes += len(to.statement.key.text) + preparedOverhead
 }
 
 func (p *prepareds) drop(name string) {
-	p.bytes -= len(p.byName[name].statement.text) + preparedOverhead
+	p.bytes -= len(p.byName[name].statement.key.text) + preparedOverhead
 	delete(p.byName, name)
 }
 
@@ -138,6 +138,14 @@ func (p *prepareds) does(name []byte, t *touches) {
 		known := p.byName[string(name)]
 		known.does = t
 		p.byName[string(name)] = known
+	}
+}
+
+// remove makes a name stand for nothing, at once.
+func (p *prepareds) remove(name string) {
+	if known, ok := p.byName[name]; ok {
+		p.drop(name)
+		known.statement.leave()
 	}
 }
 

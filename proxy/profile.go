@@ -29,16 +29,6 @@ func (p *profile) key() string {
 	return b.String()
 }
 
-// searchPath is what names in texts are looked up in, "" for the server's default.
-func (p *profile) searchPath() string {
-	for _, s := range p.settings {
-		if s.Name == "search_path" {
-			return s.Value
-		}
-	}
-	return ""
-}
-
 // startupSettings takes the run-time parameters out of a startup message:
 // everything that is not a name of its own in the protocol, and what "options"
 // sets with -c. As in PostgreSQL, the later of two wins and options come first.

@@ -133,10 +133,6 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 		}
 		return drop, nil
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
-		if kind == drops {
-			b.deallocated(typ == wire.CommandComplete)
-			kind = wire.Execute
-		}
 		if kind != wire.Query && kind != wire.Execute {
 			return drop, unasked(typ)
 		}
@@ -204,6 +200,9 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 	case wire.ErrorResponse:
 		// What the gateway asks for on behalf of a request fails in its place.
 		drop = drop && (b.session == nil || b.session.setup)
+		if b.session != nil && !drop && size <= maxWhole {
+			b.instead = b.session.inOwnWords(body)
+		}
 		err = b.failed(kind, drop, body)
 		return drop || b.instead != nil, err
 	case wire.ParameterStatus:

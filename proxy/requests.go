@@ -29,7 +29,6 @@ const ours = 0x80
 const (
 	define   byte = 1 + iota // Parse of a named statement
 	undefine                 // Close of one
-	drops                    // Execute of a DEALLOCATE of one
 	taken                    // Parse under a name that the client has given already
 	stale                    // Bind or Describe of a statement whose result is not what the client was told
 )
@@ -105,7 +104,7 @@ func (q *requests) skipToSync() (gone skipped) {
 		case wire.Sync, wire.Sync | ours:
 			gone.sync = true
 			return gone
-		case define, undefine, drops, taken:
+		case define, undefine, taken:
 			gone.changes++
 		case wire.Describe | ours:
 			gone.describes++

@@ -38,6 +38,7 @@ type session struct {
 	prepared prepareds
 	wanted   string // the name of the statement that is being prepared on this server
 	describe string // the server's name of a statement whose description is to be asked for next
+	dropping string // the statement that a DEALLOCATE on its way is about
 
 	key    wire.CancelKey // what its cancel requests present
 	owed   []byte         // to be sent before AuthenticationOk; nil after the greeting
@@ -50,30 +51,33 @@ type session struct {
 	counted  int64         // received when a sign of life was last seen in it; see silent
 	backlog  *backlog      // nil while it takes what it is sent
 
-	greeting bool // not logged in yet
-	admitted bool // was told AuthenticationOk
-	setup    bool // requests of the gateway's own are under way: parameters, or an inquiry
-	asking   bool // an inquiry
-	discard  bool // rest is thrown away
-	scanning bool // rest is statement text
-	text     text
-	fresh    bool // nothing was sent to the backend yet: its unnamed statement may be another client's
-	parsed   bool // an unnamed statement was sent and not yet bound
-	restore  restore
-	loading  bool // the backend is being given a statement that the next message needs
-	stale    bool // it has another shape than the client knows
-	awaiting bool // the next message depends on a reply that is due
-	skipping bool // an error was answered here: everything up to the next Sync is ignored
-	leaving  bool // Terminate came while replies were due
-	draining bool // ends at the next chance
-	ended    bool
-	parting  bool // the client has hung up: what it sent is read to the end
-	crowded  bool // the backend has enough requests to answer; see maxRequests
-	pins     pins // why it keeps its backend, as far as that is known
-	suspect  pins // those of them that may not be there, or not any more
-	acted    bool // something was sent for it since it was last asked about
-	wary     pins // those that may come to be with any statement
-	pin      pin  // one of them, while it keeps its backend between transactions
+	greeting  bool // not logged in yet
+	admitted  bool // was told AuthenticationOk
+	setup     bool // requests of the gateway's own are under way: parameters, or an inquiry
+	asking    bool // an inquiry
+	discard   bool // rest is thrown away
+	scanning  bool // rest is statement text
+	text      text
+	fresh     bool // nothing was sent to the backend yet: its unnamed statement may be another client's
+	parsed    bool // an unnamed statement was sent and not yet bound
+	restore   restore
+	loading   bool // the backend is being given a statement that the next message needs
+	stale     bool // it has another shape than the client knows
+	awaiting  bool // the next message depends on a reply that is due
+	forgetful bool // what was sent may make the server forget all statements
+	native    bool // the server knows the client's statements by the client's names
+	adopting  bool // it is being told them
+	skipping  bool // an error was answered here: everything up to the next Sync is ignored
+	leaving   bool // Terminate came while replies were due
+	draining  bool // ends at the next chance
+	ended     bool
+	parting   bool // the client has hung up: what it sent is read to the end
+	crowded   bool // the backend has enough requests to answer; see maxRequests
+	pins      pins // why it keeps its backend, as far as that is known
+	suspect   pins // those of them that may not be there, or not any more
+	acted     bool // something was sent for it since it was last asked about
+	wary      pins // those that may come to be with any statement
+	pin       pin  // one of them, while it keeps its backend between transactions
 }
 
 // requestTurns bounds how many buffers one client sends before the loop's other
@@ -150,7 +154,7 @@ func (s *session) blocked() bool {
 // other than the backend's socket. A client that does not read gets no further
 // backend, or each would add to what is held for it.
 func (s *session) stalled() bool {
-	return s.ended || s.leaving || s.greeting || s.setup || s.loading || s.awaiting || s.Waiting() ||
+	return s.ended || s.leaving || s.greeting || s.setup || s.loading || s.awaiting || s.dropping != "" || s.Waiting() ||
 		s.backend == nil && s.stream.Held() > 0
 }
 

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"pggateway/fault"
 	"pggateway/sqlstate"
 	"pggateway/wire"
@@ -13,24 +15,13 @@ func (b *backend) confirmed() {
 	}
 }
 
-// deallocated settles a DEALLOCATE of a statement that goes by another name here.
-func (b *backend) deallocated(done bool) {
-	s := b.session
-	switch {
-	case s == nil:
-	case done:
-		if was := s.prepared.changes[0].was.statement; was != nil {
-			b.loaded.drop(was)
-		}
-		s.prepared.confirm()
-	default:
-		s.prepared.undo(1, b.loaded.drop)
-	}
-}
-
 // forgotten takes account of statements that a CommandComplete's body says are gone.
 func (b *backend) forgotten(tag []byte) {
 	switch string(tag) {
+	case "DEALLOCATE\x00":
+		if s := b.session; s != nil && s.dropping != "" && b.requests.first() == wire.Query {
+			s.prepared.remove(s.dropping)
+		}
 	case "DISCARD ALL\x00", "DEALLOCATE ALL\x00":
 		b.loaded.clear()
 		if s := b.session; s != nil {
@@ -65,6 +56,26 @@ func (b *backend) replaceError(kind byte, fields *wire.Fields) {
 		// A function may have deallocated what was prepared.
 		b.loaded.clear()
 	}
+}
+
+// inOwnWords puts an error that mentions the gateway's name of a statement into
+// words with the client's name for it.
+func (s *session) inOwnWords(body []byte) []byte {
+	at := bytes.Index(body, []byte(`"`+ownPrefix))
+	if at < 0 {
+		return nil
+	}
+	n := bytes.IndexByte(body[at+1:], '"')
+	if n < 0 {
+		return nil
+	}
+	theirs := string(body[at+1 : at+1+n])
+	for name, p := range s.prepared.byName {
+		if p.statement.name == theirs {
+			return wire.AppendMessage(nil, wire.ErrorResponse, bytes.ReplaceAll(body, []byte(`"`+theirs+`"`), []byte(`"`+name+`"`)))
+		}
+	}
+	return nil
 }
 
 func (b *backend) replaceBy(f *fault.Fault) {

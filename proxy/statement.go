@@ -12,14 +12,18 @@ import (
 // which prepare the same share what the server keeps of it. It is known to the
 // host as long as a session or a server connection refers to it.
 //
-// Texts that are read under different search_paths are different statements: on
-// one server their results would keep changing shape.
+// A text that is read differently is another statement: its constants may mean
+// something else, or its result has another shape.
 type statement struct {
 	host  *host
-	key   string // search_path, 0, text; "" for a private one
-	name  string // on the server
-	text  string // what follows the name in a Parse message: text, 0, parameter types
+	key   statementKey // zero for a private one
+	name  string       // on the server
 	users int
+}
+
+type statementKey struct {
+	reading reading
+	text    string // what follows the name in a Parse message: text, 0, parameter types
 }
 
 // ownPrefix begins the names that the gateway gives. A client's own statements
@@ -35,11 +39,11 @@ const (
 
 // statement returns the one statement with this text, and counts the caller as a
 // user of it.
-func (h *host) statement(searchPath string, text []byte) *statement {
-	key := searchPath + "\x00" + string(text)
+func (h *host) statement(under reading, text []byte) *statement {
+	key := statementKey{under, string(text)}
 	st := h.statements[key]
 	if st == nil {
-		st = &statement{host: h, key: key, name: h.nextName(), text: key[len(searchPath)+1:]}
+		st = &statement{host: h, key: key, name: h.nextName()}
 		h.statements[key] = st
 	}
 	st.users++
@@ -55,7 +59,7 @@ func (h *host) nextName() string {
 	return ownPrefix + strconv.FormatUint(h.named, 10)
 }
 
-func (st *statement) private() bool { return st.key == "" }
+func (st *statement) private() bool { return st.key.text == "" }
 
 // leave counts a user less.
 func (st *statement) leave() {

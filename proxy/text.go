@@ -8,10 +8,11 @@ import (
 
 // text is the statement text that a client sent last.
 type text struct {
-	kind  byte     // of the message: Query or Parse
-	begun bool     // a piece of it was looked at
-	found hints    // in the pieces so far
-	does  *touches // nil: nothing that matters here
+	kind    byte     // of the message: Query or Parse
+	begun   bool     // a piece of it was looked at
+	found   hints    // in the pieces so far
+	forgets bool     // it makes the server forget all prepared statements
+	does    *touches // nil: nothing that matters here
 }
 
 // keptWhole is the longest message that begins with SET or RESET of which no part
@@ -47,7 +48,7 @@ func (s *session) scan(piece []byte, last bool) {
 		piece = piece[wire.HeaderLen:]
 		t.begun = true
 	}
-	found := s.backend.words.scan(piece)
+	found := s.backend.words.scan(piece) &^ hintNames
 	if found&^t.found == 0 {
 		return
 	}

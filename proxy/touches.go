@@ -31,6 +31,9 @@ func readTouches(h hints, text []byte, encoding string) *touches {
 			t.pins |= p.bit()
 		}
 	}
+	if h&hintPrepare != 0 && !(text != nil && onlyTransactions(text)) {
+		t.pins |= pinPrepare.bit()
+	}
 	if h&hintUnlock != 0 {
 		t.lifts |= pinAdvisory.bit()
 	}
@@ -89,6 +92,12 @@ func functionTouches(oid uint32) *touches {
 		return &touches{lifts: pinAdvisory.bit()}
 	}
 	return nil
+}
+
+// onlyTransactions reports whether PREPARE stands only before TRANSACTION.
+func onlyTransactions(text []byte) bool {
+	lower := bytes.ToLower(text)
+	return bytes.Count(lower, []byte("prepare")) == bytes.Count(lower, []byte("prepare transaction"))
 }
 
 // configs reads the calls of set_config. It reports whether it understood each

@@ -16,7 +16,7 @@ type words struct {
 const maxPinWord = len("pg_try_advisory_lock_shared")
 
 // hints are what the words of a text point to.
-type hints uint8
+type hints uint16
 
 const (
 	hintTemp     hints = 1 << iota // temp, temporary, pg_temp
@@ -26,6 +26,8 @@ const (
 	hintConfig                     // set_config
 	hintSet                        // SET or RESET as a statement's first word
 	hintDo                         // DO as a statement's first word
+	hintPrepare                    // prepare
+	hintNames                      // what names prepared statements
 )
 
 // scan goes on reading and returns what it found in this piece.
@@ -94,16 +96,24 @@ func (w *words) ended(n int) hints {
 			return hintSet
 		}
 	case 7:
-		if string(word) == "pg_temp" {
+		switch string(word) {
+		case "pg_temp":
 			return hintTemp
+		case "prepare":
+			return hintPrepare | hintNames
+		case "execute", "discard":
+			return hintNames
 		}
 	case 9:
 		if string(word) == "temporary" {
 			return hintTemp
 		}
 	case 10:
-		if string(word) == "set_config" {
+		switch string(word) {
+		case "set_config":
 			return hintConfig
+		case "deallocate":
+			return hintNames
 		}
 	case 16, 20, 23, 27:
 		switch string(word) {
@@ -112,6 +122,8 @@ func (w *words) ended(n int) hints {
 		}
 	case 18, 22, 25:
 		switch string(word) {
+		case "pg_prepared_statements":
+			return hintNames
 		case "pg_advisory_unlock", "pg_advisory_unlock_all", "pg_advisory_unlock_shared":
 			return hintUnlock
 		}

@@ -78,6 +78,12 @@ func Peek(b []byte) (typ byte, size int) {
 	return b[0], int(n) + 1
 }
 
+// AppendMessage appends a message with this body.
+func AppendMessage(b []byte, typ byte, body []byte) []byte {
+	b, at := open(b, typ)
+	return shut(append(b, body...), at)
+}
+
 // open appends a frame's header with its length left open; shut fills it in.
 func open(b []byte, typ byte) ([]byte, int) {
 	return append(b, typ, 0, 0, 0, 0), len(b) + 1
