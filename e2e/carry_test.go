@@ -95,9 +95,9 @@ func value(t *testing.T, c *pgconn.PgConn, sql string, args ...string) string {
 func TestSettingsAreCarried(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, 1)
-	clients := []*pgconn.PgConn{p.through(t, ""), p.through(t, "search_path=mine"), p.through(t, "")}
+	clients := []*pgconn.PgConn{p.through(t, ""), p.through(t, "client_encoding=LATIN1"), p.through(t, "")}
 	set := map[string]func(client int) string{
-		"search_path":       func(n int) string { return fmt.Sprintf("set search_path = s%d, \"$user\", \"A b\"", n) },
+		"search_path":       func(n int) string { return fmt.Sprintf("set search_path = s%d, \"$user\", \"Ä b\"", n) },
 		"statement_timeout": func(n int) string { return fmt.Sprintf("set statement_timeout = '%dmin'", n+1) },
 		"timezone":          func(n int) string { return fmt.Sprintf("set time zone interval '+0%d:00' hour to minute", n+1) },
 		"my.own":            func(n int) string { return fmt.Sprintf("set my.own = 'it''s %d \\x'", n) },

@@ -21,6 +21,8 @@ type carried struct {
 	wary    []string // those that any statement may touch
 	clear   bool     // DISCARD ALL was the last that happened
 	unknown pin      // why nobody knows what is set; until everything is reset
+	recent  bool     // that came up in this transaction
+	swept   bool     // RESET ALL was carried out in it, and nothing has failed or was undone since
 	asked   inquiry
 }
 
@@ -38,7 +40,9 @@ func (s *session) touch(t *touches) {
 	c := s.carry()
 	c.read = c.read || t.read
 	c.unread = c.unread || t.unread
-	c.unknown = max(c.unknown, t.unknown)
+	if t.unknown != pinNone {
+		c.lose(t.unknown)
+	}
 	for _, name := range t.names {
 		c.add(name)
 	}
@@ -77,10 +81,23 @@ func (c *carried) add(name string) {
 		return
 	}
 	if len(c.touched) == maxTouched {
-		c.unknown = pinSet
+		c.lose(pinSet)
 		return
 	}
 	c.touched = append(c.touched, name)
+}
+
+// lose notes that nobody knows any more what is set.
+func (c *carried) lose(why pin) {
+	c.unknown, c.recent = max(c.unknown, why), true
+}
+
+// undone takes account of an error, or of a ROLLBACK: what came before it may not
+// have happened.
+func (s *session) undone() {
+	if s.carried != nil {
+		s.carried.swept = false
+	}
 }
 
 // changed takes account of a parameter that the server reports to have another
@@ -107,8 +124,9 @@ func (s *session) changed(name, before string) {
 func (s *session) set() {
 	c := s.carry()
 	if !c.read || c.unread {
-		c.unknown = pinSet
+		c.lose(pinSet)
 	}
+	c.swept = c.all
 	if len(c.resets) > 0 || c.all {
 		s.restore = restoreWanted
 	}
@@ -178,6 +196,17 @@ func (s *session) close(c *carried) {
 	for _, p := range c.before {
 		if s.backend.reported(p.Name) != p.Value {
 			c.add(p.Name)
+		}
+	}
+	if c.swept && !c.recent {
+		c.unknown = pinNone
+	}
+	c.swept, c.recent = false, false
+	if slices.Contains(c.touched, clientEncoding) {
+		for _, p := range s.profile.settings {
+			if !ascii(p.Value) {
+				c.add(p.Name) // it is other bytes now
+			}
 		}
 	}
 	c.before, c.resets, c.all, c.read, c.unread, c.clear = c.before[:0], c.resets[:0], false, false, false, false

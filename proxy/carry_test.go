@@ -132,6 +132,32 @@ func TestCarry(t *testing.T) {
 			B> Q(b)
 			waiting 1
 			pins set_config=1/1`},
+		{name: "RESET ALL ends that, when it is done", text: `
+			A> Q(select set_config($1))
+			1< Q(select set_config($1))
+			1> C(SELECT 1) Z
+			A< C(SELECT 1) Z
+			pins set_config=1/1
+			A> Q(begin) Q(reset all) Q(rollback)
+			1< Q(begin) Q(reset all) Q(rollback)
+			1> C(BEGIN) Z(T) C(RESET) Z(T) C(ROLLBACK) Z
+			A< C(BEGIN) Z(T) C(RESET) Z(T) C(ROLLBACK) Z
+			A> Q(reset all; oops)
+			1< Q(reset all; oops)
+			1> C(RESET) E(42601) Z
+			A< C(RESET) E(42601) Z
+			A> Q(reset all; select set_config($1))
+			1< Q(reset all; select set_config($1))
+			1> C(RESET) C(SELECT 1) Z
+			A< C(RESET) C(SELECT 1) Z
+			busy 1
+			A> Q(close all; reset all)
+			1< Q(close all; reset all)
+			1> C(CLOSE CURSOR ALL) C(RESET) Z
+			A< C(CLOSE CURSOR ALL) C(RESET) Z
+			idle 1
+			1 quiet
+			pins set_config=0/1`},
 		{name: "what cannot be set back pins, until it is something else", text: `
 			A> Q(set x = 1)
 			1< Q(set x = 1)
@@ -154,16 +180,39 @@ func TestCarry(t *testing.T) {
 			1> 3 1 2 value(1|0) C(SELECT 1) 2 value(1|0) C(SELECT 1) 3 Z
 			idle 1
 			pins SET=0/1`},
-		{name: "bytes of some encoding pin", text: `
-			A> Q(set x = 1)
-			1< Q(set x = 1)
+		{name: "values are bytes of the encoding that they come with", text: `
+			A open client_encoding=LATIN1
+			1< apply(client_encoding=LATIN1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(set a = 1)
+			1< Q(set a = 1)
 			1> C(SET) Z
 			A< C(SET) Z
-			1< values(x) S
-			1> 3 1 2 value(ä|0) C(SELECT 1) 3 Z
-			busy 1
-			pins SET=1/1`},
-		{name: "nor is a text read that may be in any encoding", text: `
+			1< values(a) S
+			1> 3 1 2 value(` + "\xe4" + `|0) C(SELECT 1) 3 Z
+			B open
+			1< revert(client_encoding) revert(a) S
+			1> 1 2 D(x) C(SELECT 1) 1 2 D(x) C(SELECT 1) Z
+			B greeted
+			A> Q(set client_encoding = UTF8)
+			1< apply(client_encoding=LATIN1) apply(a=` + "\xe4" + `) S
+			1> 1 2 D(x) C(SELECT 1) 1 2 D(x) C(SELECT 1) Z
+			1< Q(set client_encoding = UTF8)
+			1> C(SET) S(client_encoding=UTF8) Z
+			A< C(SET) S(client_encoding=UTF8) Z
+			1< values(client_encoding a) S
+			1> 3 1 2 value(UTF8|UTF8) C(SELECT 1) 2 value(ä|0) C(SELECT 1) 3 Z
+			B> Q(b)
+			1< revert(a) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			1< Q(b)
+			1> C(B) Z
+			B< C(B) Z
+			A> Q(a)
+			1< apply(a=ä) S
+			pins`},
+		{name: "a text is not read that may be in any encoding", text: `
 			A open client_encoding=SJIS
 			1< apply(client_encoding=SJIS) S
 			1> 1 2 S(client_encoding=SJIS) D(x) C(SELECT 1) Z

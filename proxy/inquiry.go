@@ -148,9 +148,8 @@ func takeColumns(body []byte) (columns [][]byte, ok bool) {
 	return columns, len(body) == 0
 }
 
-// carriable reports whether a value can be set on another connection: the bytes
-// of others depend on the client_encoding of the moment.
-func carriable(value string) bool {
+// ascii reports whether a value is the same bytes in every encoding.
+func ascii(value string) bool {
 	for i := range len(value) {
 		if value[i] >= 0x80 {
 			return false
@@ -172,8 +171,6 @@ func (i *inquiry) values(before []wire.Parameter) ([]wire.Parameter, bool) {
 			if at >= 0 {
 				after = slices.Delete(after, at, at+1)
 			}
-		case !carriable(a.value):
-			return nil, false
 		case at >= 0:
 			after[at].Value = a.value
 		default:

@@ -55,6 +55,7 @@ type tagged struct {
 	set   bool // parameters were set, or reset
 	code  bool // a function was made, which may do later what its text says
 	clear bool // everything is as after login
+	undo  bool // a transaction, or a part of one, was undone
 }
 
 // readTag reads a CommandComplete's body.
@@ -69,8 +70,11 @@ func readTag(body []byte) tagged {
 			return tagged{set: true}
 		}
 	case 'R':
-		if string(tag) == "RESET" {
+		switch string(tag) {
+		case "RESET":
 			return tagged{set: true}
+		case "ROLLBACK":
+			return tagged{undo: true}
 		}
 	case 'L':
 		switch string(tag) {

@@ -385,6 +385,7 @@ func TestReadTag(t *testing.T) {
 		"CLOSE CURSOR ALL\x00":    {hints: pinHold.bit()},
 		"DROP TABLE\x00":          {hints: pinTemp.bit()},
 		"CREATE FUNCTION\x00":     {code: true},
+		"ROLLBACK\x00":            {undo: true},
 		"CREATE TABLE\x00":        {},
 		"DISCARD TEMP\x00":        {hints: pinTemp.bit()},
 		"DISCARD ALL\x00":         {clear: true},

@@ -13,7 +13,7 @@ import (
 // asked for, and what it has set since. Clients that want the same share one, per pool, so that comparing two
 // pointers tells whether a backend is set up for a client.
 type profile struct {
-	settings []wire.Parameter // names in lower case, each once, sorted
+	settings []wire.Parameter // names in lower case, each once, as sortSettings sorts them
 	reported []byte           // the ParameterStatus messages of the greeting; nil until a backend had it applied
 }
 
@@ -69,9 +69,19 @@ func startupSettings(s *wire.Startup) ([]wire.Parameter, *fault.Fault) {
 	return settings, nil
 }
 
+// sortSettings sorts by name, but for client_encoding, which comes first: the
+// other values are in it.
 func sortSettings(settings []wire.Parameter) {
-	slices.SortFunc(settings, func(a, b wire.Parameter) int { return strings.Compare(a.Name, b.Name) })
+	key := func(p wire.Parameter) string {
+		if p.Name == clientEncoding {
+			return ""
+		}
+		return p.Name
+	}
+	slices.SortFunc(settings, func(a, b wire.Parameter) int { return strings.Compare(key(a), key(b)) })
 }
+
+const clientEncoding = "client_encoding"
 
 func indexSetting(settings []wire.Parameter, name string) int {
 	return slices.IndexFunc(settings, func(p wire.Parameter) bool { return p.Name == name })

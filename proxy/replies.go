@@ -269,6 +269,9 @@ func (b *backend) failed(kind byte, own bool, body []byte) error {
 	if own && b.refused == nil {
 		b.refused = &fields
 	}
+	if b.session != nil {
+		b.session.undone()
+	}
 	switch kind {
 	case wire.Query, wire.FunctionCall, wire.Sync:
 	case 0:
@@ -297,6 +300,8 @@ func (s *session) completed(tag tagged) {
 		s.set()
 	case tag.code:
 		s.beware()
+	case tag.undo:
+		s.undone()
 	case tag.clear:
 		s.cleared(b.lastRequest())
 	}

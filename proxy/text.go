@@ -60,6 +60,6 @@ func (s *session) scan(piece []byte, last bool) {
 		}
 		sql, _, _ = wire.TakeCString(piece)
 	}
-	t.does = readTouches(t.found, sql, s.backend.reported("client_encoding"))
+	t.does = readTouches(t.found, sql, s.backend.reported(clientEncoding))
 	s.touch(t.does)
 }
