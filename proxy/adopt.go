@@ -68,7 +68,7 @@ func (s *session) mentions(sql []byte, encoding string) (m mention, name string)
 // what is known of the name in it.
 func (s *session) minds(m []byte, how naming) bool {
 	switch {
-	case s.pins&pinMode.bit() != 0 || s.backend.skipping || s.native:
+	case m[0] != wire.Query && m[0] != wire.Parse:
 		return false
 	case how == renamed && s.pins&pinPrepare.bit() != 0:
 		return true // PREPARE may have given that name

@@ -198,15 +198,6 @@ func (b *backend) answered() {
 	b.patience = nil
 }
 
-// forgetUnnamed closes the unnamed prepared statement, which is another client's.
-func (b *backend) forgetUnnamed() {
-	b.unnamed = false
-	b.own(wire.Close)
-	b.send(closeUnnamed)
-}
-
-var closeUnnamed = []byte{wire.Close, 0, 0, 0, 6, 'S', 0}
-
 // send writes to the server; what goes wrong is learnt by reading.
 func (b *backend) send(p []byte) { _ = b.stream.Write(p) }
 

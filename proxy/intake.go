@@ -64,71 +64,18 @@ func (s *session) take(data []byte) int {
 			continue
 		}
 		m := data[i:min(i+size, len(data))]
-		how, name, at := asItIs, []byte(nil), 0
-		if names(typ) && s.pins&pinMode.bit() == 0 && !s.backend.skipping && !s.native {
-			if name, at, how = statementNamed(m, size); how == withheld {
-				break
-			}
-			if how == renamed && s.forgetful {
-				if s.forgetful = !s.quiet(); s.forgetful {
-					s.awaiting = true
-					break
-				}
-			}
+		d := s.dispatch(m, size, data[run:i])
+		if d.assembled {
+			run = i
 		}
-		if size > len(data)-i && size <= keptWhole && mayBeSet(data[i:]) {
+		if d.wait {
 			break
 		}
-		if s.fresh {
-			s.fresh = false
-			replaced := typ == wire.Query || typ == wire.Parse && how == asItIs
-			if !replaced && s.backend.unnamed {
-				s.pass(data[run:i])
-				run = i
-				s.backend.forgetUnnamed()
-			}
-		}
-		head, kind := 0, typ
-		foreseen := asItIs
-		if (typ == wire.Query || typ == wire.Parse) && len(m) == size && s.minds(m, how) {
-			s.host.assembly = append(s.host.assembly, data[run:i]...)
+		s.note(m, size, d)
+		if s.rest = size - d.head; d.head > 0 {
+			i += d.head
 			run = i
-			switch foreseen = s.foresee(m); {
-			case foreseen == withheld:
-				how = withheld
-			case foreseen == renamed:
-				how, head = asItIs, size
-			case s.native:
-				how = native
-			}
-		}
-		if how == renamed {
-			s.host.assembly = append(s.host.assembly, data[run:i]...)
-			run = i
-			how, head, kind = s.rename(m, size, name, at)
-		}
-		if how == withheld {
-			break
-		}
-		if how == native && typ == wire.Parse {
-			s.pinTo(pinStatement)
-		}
-		s.note(typ, kind, how == asItIs && !s.backend.skipping)
-		if typ == wire.FunctionCall {
-			s.touchBy(m, size)
-		}
-		s.text.forgets = foreseen == forgets
-		if s.rest = size - head; head > 0 {
-			i += head
-			run = i
-			if s.scanning {
-				s.scan(m[:head], s.rest == 0)
-			}
-			if s.describe != "" {
-				s.ownDescribe(s.describe)
-				s.describe = ""
-				s.prepared.does(significant(name), s.text.does)
-			}
+			s.replaced(m, d)
 		}
 	}
 	s.pass(data[run:i])
@@ -147,42 +94,6 @@ func needsBackend(typ byte) bool {
 		return false
 	}
 	return true
-}
-
-// note takes account of a message that goes to the backend, as a request of that
-// kind. unnamed says that it is about no prepared statement that has a name.
-func (s *session) note(typ, kind byte, unnamed bool) {
-	b := s.backend
-	s.heard = s.host.loop.Now()
-	s.acted = true
-	b.request(typ, kind)
-	switch typ {
-	case wire.Query:
-		s.parsed = false
-		s.text = text{kind: typ}
-		b.words.reset()
-		s.scanning = true
-	case wire.Parse:
-		if unnamed {
-			s.parsed, b.unnamed = true, true
-		}
-		s.text = text{kind: typ}
-		b.words.reset()
-		s.scanning = true
-	case wire.Bind:
-		if unnamed {
-			s.parsed = false
-			if s.text.does != nil {
-				s.touch(s.text.does) // it may run once more
-			}
-			s.forgetful = s.forgetful || s.text.forgets
-		}
-	case wire.Sync:
-		s.prepared.cycle++
-		if s.parsed {
-			s.pinTo(pinStatement) // it will be bound after the transaction
-		}
-	}
 }
 
 // frontend reports whether a client may send such a message once logged in.
