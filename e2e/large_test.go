@@ -23,7 +23,7 @@ import (
 func largeSize(t *testing.T) int {
 	text := os.Getenv("LARGE_MESSAGE")
 	if text == "" {
-		return 128 << 20
+		return 64 << 20
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -36,7 +36,7 @@ func largeSize(t *testing.T) int {
 // pass through it: buffers, and what the Go heap takes before it is collected.
 const maxRise = 8 << 20
 
-// TestLargeMessages sends messages of a hundred megabytes, of each kind that may
+// TestLargeMessages sends messages of many megabytes, of each kind that may
 // be so long, through the gateway. Its memory is bounded by its buffers.
 func TestLargeMessages(t *testing.T) {
 	t.Parallel()
