@@ -31,7 +31,7 @@ func readTouches(h hints, text []byte, encoding string) *touches {
 			t.pins |= p.bit()
 		}
 	}
-	if h&hintPrepare != 0 && !(text != nil && onlyTransactions(text)) {
+	if h&hintPrepare != 0 && (text == nil || !onlyTransactions(text)) {
 		t.pins |= pinPrepare.bit()
 	}
 	if h&hintUnlock != 0 {
