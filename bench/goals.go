@@ -15,8 +15,8 @@ type goal struct {
 func goals() []goal {
 	return []goal{
 		{measure: "select/simple/16", figure: "cpu", against: pgbouncer, bound: 1.15},
-		{measure: "select/extended/16", figure: "cpu", against: pgbouncer, bound: 1.15},
-		{measure: "select/prepared/16", figure: "cpu", against: pgbouncer, bound: 1.15},
+		{measure: "select/extended/16", figure: "cpu", against: pgbouncer, bound: 1.3},
+		{measure: "select/prepared/16", figure: "cpu", against: pgbouncer, bound: 1.3},
 		{measure: "transaction/16", figure: "cpu", against: pgbouncer, bound: 1.15},
 		{measure: "tls/client/16", figure: "cpu", against: pgbouncer, bound: 1.0},
 		{measure: "copy/in", figure: "rate", against: direct, bound: 0.95, atLeast: true},

@@ -56,8 +56,7 @@ func allMeasures(script string) []measure {
 				kind: kindQuery, args: []string{"-S", "-M", mode}, clients: clients,
 			}
 			if mode == "prepared" {
-				m.variant.session = true
-				m.title += " (session pooling)"
+				m.variant.prepares = true
 			}
 			list = append(list, m)
 		}

@@ -33,7 +33,8 @@ const (
 // variant is what a measure needs of a proxy's configuration. Listeners always
 // let the client choose between plaintext and TLS.
 type variant struct {
-	session     bool // session pooling instead of transaction pooling
+	prepares    bool // clients prepare by name: session pooling where a proxy cannot carry that
+	session     bool // session pooling instead of transaction pooling; follows from prepares
 	upstreamTLS bool // TLS between proxy and PostgreSQL
 	fresh       bool // a process that no other measure used, for memory
 }
@@ -79,12 +80,14 @@ type fleet struct {
 	pg      *postgres
 	gateway string // binaries
 	bouncer string
+	version string // PgBouncer's
 	running map[string]*target
 	starts  int
 }
 
 // get gives the target of a leg. The caller ends a fresh one with drop.
 func (f *fleet) get(ctx context.Context, l leg, v variant) (*target, error) {
+	v.session = v.prepares && l == pgbouncer && !carriesPrepared(f.version)
 	if l == direct {
 		return &target{leg: l, login: f.pg.direct()}, nil
 	}
@@ -190,6 +193,9 @@ client_tls_cert_file = %[7]s
 client_tls_key_file = %[8]s
 server_tls_sslmode = %[9]s
 `, databaseName, f.pg.port, port, users, v.poolMode(), v.poolSize(), f.keys.cert, f.keys.key, serverTLS)
+	if carriesPrepared(f.version) {
+		text += "max_prepared_statements = 200\n" // off by default before 1.24
+	}
 	return []string{f.bouncer, ini}, f.acc.write(ini, []byte(text))
 }
 
@@ -221,6 +227,14 @@ writers:
         grants: ALL
 `, port, f.keys.cert, f.keys.key, databaseName, f.pg.port, tls, roleName, f.pg.password, v.poolMode(), v.poolSize(), f.pg.verifier)
 	return []string{f.gateway, "run", "-c", file}, f.acc.write(file, []byte(text))
+}
+
+// carriesPrepared reports whether this PgBouncer has named prepared statements with
+// transaction pooling, as it does since 1.21.
+func carriesPrepared(version string) bool {
+	var major, minor int
+	_, err := fmt.Sscanf(version, "PgBouncer %d.%d", &major, &minor)
+	return err == nil && (major > 1 || minor >= 21)
 }
 
 // bouncerVersion is what PgBouncer calls itself, such as "PgBouncer 1.18.0".

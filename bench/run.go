@@ -152,7 +152,7 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	b.about.PostgreSQL = b.pg.version
-	b.fleet = &fleet{dir: b.dir, acc: acc, keys: keys, pg: b.pg, gateway: binary, bouncer: b.o.bouncer, running: map[string]*target{}}
+	b.fleet = &fleet{dir: b.dir, acc: acc, keys: keys, pg: b.pg, gateway: binary, bouncer: b.o.bouncer, version: b.about.PgBouncer, running: map[string]*target{}}
 	if err := os.WriteFile(filepath.Join(b.dir, "transaction.sql"), []byte(transactionScript), 0o644); err != nil {
 		return err
 	}
