@@ -1,8 +1,8 @@
 # On a Debian machine with Go, `make demo` and `make test` are all that is needed:
-# they install a PostgreSQL server, sshd and a C compiler where these are missing.
+# they install a PostgreSQL server, sshd, a C compiler and drivers where these are missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench fuzz lint fmt notice clean
+.PHONY: help build demo test test-versions bench fuzz lint fmt notice clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -15,7 +15,7 @@ GOFUMPT  := mvdan.cc/gofumpt@v0.12.0
 FUZZTIME ?= 30s
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/gateway
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gateway ./cmd/gateway
@@ -27,6 +27,10 @@ demo: build ## a writer's first sync, three ways, on real parts (KEEP=1 leaves i
 
 test: ## vet, unit tests with the race detector, tests against real parts
 	@scripts/test
+
+test-versions: ## the tests against real parts, with PostgreSQL 13 to 18 and, best effort, 12 (VERSIONS="13 18" for some)
+	@scripts/install-deps test
+	go run ./scripts/pgversions $(VERSIONS)
 
 bench: build ## direct, PgBouncer and the gateway side by side
 	@scripts/install-deps bench
