@@ -194,7 +194,7 @@ func (p pqWay) copy(ctx context.Context) string {
 	load := func(rows int, first any) error {
 		tx := must1(c.BeginTx(ctx, nil))
 		defer func() { _ = tx.Rollback() }() // nothing to undo after the commit
-		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("copied", "n", "t"))
+		stmt, err := tx.PrepareContext(ctx, "copy copied (n, t) from stdin")
 		if err != nil {
 			return err
 		}
