@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"testing"
-
-	"pggateway/wire"
-)
+import "testing"
 
 // What a client sets goes with it from one server connection to the next.
 func TestCarry(t *testing.T) {
@@ -386,32 +382,4 @@ func TestCarry(t *testing.T) {
 	} {
 		p.run(t)
 	}
-}
-
-func TestCarriedValues(t *testing.T) {
-	before := []wire.Parameter{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}
-	i := inquiry{names: []string{"a", "c.c", "b"}, answers: make([]answer, 3)}
-	if _, ok := i.values(before); ok {
-		t.Error("answers are taken that have not come")
-	}
-	i.at = 3
-	i.answers = []answer{{found: true, value: "0", initial: "0"}, {found: true}, {found: true, value: "3", initial: "0"}}
-	after, ok := i.values(before)
-	if want := "b=3;c.c=;"; !ok || list(after) != want {
-		t.Errorf("%s, want %s", list(after), want)
-	}
-	if list(before) != "a=1;b=2;" {
-		t.Errorf("another profile's settings were changed to %s", list(before))
-	}
-	i.row(nil)
-	if _, ok := i.values(before); ok {
-		t.Error("a row that nobody could read was not missed")
-	}
-}
-
-func list(settings []wire.Parameter) (text string) {
-	for _, s := range settings {
-		text += s.Name + "=" + s.Value + ";"
-	}
-	return text
 }
