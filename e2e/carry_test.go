@@ -20,8 +20,8 @@ type party struct {
 	pg *kit.Postgres
 }
 
-func newParty(t *testing.T, size int) party {
-	h, pg := poolHouse(t, fmt.Sprintf("{mode: transaction, size: %d, wait_timeout: 500ms}", size))
+func newParty(t *testing.T, size int, wait string) party {
+	h, pg := poolHouse(t, fmt.Sprintf("{mode: transaction, size: %d, wait_timeout: %s}", size, wait))
 	return party{h, pg}
 }
 
@@ -94,7 +94,7 @@ func value(t *testing.T, c *pgconn.PgConn, sql string, args ...string) string {
 // with its own values.
 func TestSettingsAreCarried(t *testing.T) {
 	t.Parallel()
-	p := newParty(t, 1)
+	p := newParty(t, 1, "10s")
 	clients := []*pgconn.PgConn{p.through(t, ""), p.through(t, "client_encoding=LATIN1"), p.through(t, "")}
 	set := map[string]func(client int) string{
 		"search_path":       func(n int) string { return fmt.Sprintf("set search_path = s%d, \"$user\", \"Ä b\"", n) },
@@ -136,7 +136,7 @@ func TestSettingsAreCarried(t *testing.T) {
 // it was another client's.
 func TestEverySettingIsCarried(t *testing.T) {
 	t.Parallel()
-	p := newParty(t, 1)
+	p := newParty(t, 1, "10s")
 	direct, mine, other := p.direct(t, ""), p.through(t, ""), p.through(t, "")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -201,7 +201,7 @@ func TestEverySettingIsCarried(t *testing.T) {
 // and after that, another client must get the only server connection.
 func TestPinsEnd(t *testing.T) {
 	t.Parallel()
-	p := newParty(t, 1)
+	p := newParty(t, 1, "1s")
 	p.pg.Exec("postgres", "grant pg_monitor to "+role)
 	for name, script := range map[string]struct{ begin, end []string }{
 		"temporary table":               {[]string{"create temp table t (n int)"}, []string{"drop table t"}},
@@ -269,7 +269,7 @@ func TestPinsEnd(t *testing.T) {
 // all answers.
 func TestRandomSettings(t *testing.T) {
 	t.Parallel()
-	p := newParty(t, 2)
+	p := newParty(t, 2, "10s")
 	const clients, rounds = 5, 150
 	names := []string{"work_mem", "timezone", "statement_timeout", "application_name", "my.own", "search_path", "lock_timeout"}
 	values := map[string][]string{
