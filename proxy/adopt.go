@@ -72,12 +72,18 @@ func (s *session) minds(m []byte, how naming) bool {
 		return false
 	case how == renamed && s.pins&pinPrepare.bit() != 0:
 		return true // PREPARE may have given that name
-	case len(s.prepared.byName) == 0:
+	case len(s.prepared.byName) == 0 && how != renamed:
 		return false
 	}
 	var w words
 	w.reset()
 	return w.scan(m[wire.HeaderLen:])&hintNames != 0
+}
+
+// mayMention reports whether a message of this type may have to be minded, for
+// which all of it must be there.
+func (s *session) mayMention(typ byte) bool {
+	return (typ == wire.Query || typ == wire.Parse) && len(s.prepared.byName) > 0
 }
 
 // foresee looks into a Query or Parse message for what the server must know of

@@ -149,6 +149,7 @@ func (s *session) cleared(last bool) {
 	s.restore = restoreWanted
 	if last {
 		s.unpin()
+		s.native = false
 		*s.carried = carried{all: true, clear: true, wary: s.carried.wary}
 		s.profile, s.backend.profile = s.startup, s.startup
 	}

@@ -27,7 +27,7 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 	if mapped && names(typ) {
 		name, at, how = statementNamed(m, size)
 	}
-	if how == withheld || size > len(m) && size <= keptWhole && mayBeSet(m) || how == renamed && s.forgetting() {
+	if how == withheld || size > len(m) && size <= keptWhole && (mayBeSet(m) || mapped && s.mayMention(typ)) {
 		d.wait = true
 		return d
 	}
@@ -35,6 +35,12 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 		if !d.assembled {
 			d.assembled = true
 			s.host.assembly = append(s.host.assembly, before...)
+		}
+	}
+	if how == renamed && s.forgetful {
+		assemble()
+		if d.wait = s.forgetting(); d.wait {
+			return d
 		}
 	}
 	if s.fresh {
@@ -77,9 +83,7 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 // forgetting reports whether the server may be about to forget all prepared
 // statements, so that what a name stands for is not known yet.
 func (s *session) forgetting() bool {
-	if s.forgetful && s.quiet() {
-		s.forgetful = false
-	}
+	s.forgetful = !s.quiet()
 	s.awaiting = s.forgetful
 	return s.forgetful
 }
@@ -130,6 +134,6 @@ func (s *session) replaced(m []byte, d dispatch) {
 	if s.describe != "" {
 		s.ownDescribe(s.describe)
 		s.describe = ""
-		s.prepared.does(d.name, s.text.does)
+		s.prepared.does(d.name, s.text.does, s.text.forgets)
 	}
 }

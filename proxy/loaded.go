@@ -77,6 +77,15 @@ func (l *loadeds) clear() {
 	}
 }
 
+// suspect forgets what can be prepared again.
+func (l *loadeds) suspect() {
+	for st, c := range l.byStatement {
+		if c.described && !st.private() {
+			l.drop(st)
+		}
+	}
+}
+
 // end lets go of everything.
 func (l *loadeds) end() {
 	for st := range l.byStatement {

@@ -42,14 +42,18 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 	case typ == wire.Parse:
 		return s.parse(m, size, key, ok)
 	case typ == wire.Close:
-		kind, to := byte(wire.Close), noStatement
-		if ok {
-			kind = undefine
+		to := noStatement
+		switch {
+		case ok:
 			if st := known.statement; st.private() {
-				b.loaded.drop(st)
 				to = st.name
 			}
 			s.prepared.undefine(key)
+			kind = undefine
+		case bytes.HasPrefix(name, []byte(ownPrefix)):
+			kind = wire.Close
+		default:
+			return asItIs, 0, typ // PREPARE may have given that name
 		}
 		s.replace(m[:at], to, size-len(name))
 		return renamed, head, kind
@@ -77,8 +81,11 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 		return withheld, 0, typ
 	}
 	s.replace(m[:at], known.statement.name, size-len(name))
-	if typ == wire.Bind && known.does != nil {
-		s.touch(known.does)
+	if typ == wire.Bind {
+		if known.does != nil {
+			s.touch(known.does)
+		}
+		s.forgetful = s.forgetful || known.forgets
 	}
 	return renamed, head, typ
 }
@@ -87,6 +94,7 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 // answers renamed when there is one.
 func statementNamed(m []byte, size int) (name []byte, at int, n naming) {
 	at = wire.HeaderLen
+	m = m[:min(len(m), maxNames)] // however it is cut, it is read the same
 	whole := len(m) == size
 	switch m[0] {
 	case wire.Bind: // the portal's name comes first
@@ -145,6 +153,9 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 		s.replace(m[:at], takenStatement, rest)
 		s.prepared.refuse(m[at : head-1])
 		return renamed, head, taken
+	}
+	if length == 0 {
+		return native, 0, wire.Parse // malformed, and the server says so
 	}
 	if length > maxKeptText || s.prepared.bytes+length+preparedOverhead > maxPrepared {
 		s.pinTo(pinStatement)

@@ -269,7 +269,7 @@ func TestPins(t *testing.T) {
 			Z< 1 2 C(SELECT 1) Z
 			idle 1
 			A> C(x) D() S
-			1< C() C(pggw_none) D() S
+			1< C() C(x) D() S
 			1> 3 3 t n Z
 			A< 3 t n Z
 			idle 1`},

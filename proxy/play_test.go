@@ -19,7 +19,7 @@ import (
 //	1< Q(select 1)     the first server connection receives exactly these bytes
 //	1> C(SELECT 1) Z   it answers; Z is ReadyForQuery in status I, Z(T) in status T
 //	A< C(SELECT 1) Z   the client gets exactly these bytes
-//	A< !ERROR:53300    an error of the gateway's own, by severity and SQLSTATE
+//	A< !ERROR:53300    an error of the gateway's own, by severity and SQLSTATE, and words: !ERROR:53300(words)
 //	A quiet            nothing comes for a moment
 //	A closed           the end comes, and nothing else
 //	A close, A reset   it leaves, politely (FIN) or not (RST), and its session ends
@@ -30,7 +30,7 @@ import (
 //
 // A frame may be sent in part: Q(select 1)@0:3, then Q(select 1)@3:. The
 // gateway's own requests are apply(name=value), restore(name=value) and revert(name);
-// values(name name) asks for parameters, isthere(temporary object) for what pins,
+// reread(name=value name=value) sets how texts are read, values(name name) asks for parameters, isthere(temporary object) for what pins,
 // and value(x|y) is a row that says x, and y as the value to return to.
 type play struct {
 	name string
@@ -122,7 +122,10 @@ func (p *player) step(t *testing.T, line string) {
 		for _, f := range splitFrames(what) {
 			if strings.HasPrefix(f, "!") {
 				severity, code, _ := strings.Cut(f[1:], ":")
-				e.wantError(severity, code)
+				code, words, worded := strings.Cut(strings.TrimSuffix(code, ")"), "(")
+				if got := e.wantError(severity, code); worded && got.Message != words {
+					t.Fatalf("got the words %q, want %q", got.Message, words)
+				}
 			} else {
 				e.want(frames(t, f, !p.isClient(name)))
 			}
@@ -248,6 +251,14 @@ func frame(t testing.TB, f string, frontend bool) []byte {
 	case "revert":
 		b := wire.AppendParse(nil, "", revertSQL)
 		return wire.AppendExecute(wire.AppendBind(b, "", arg))
+	case "reread":
+		b := wire.AppendCloseStatement(nil, questionName)
+		b = wire.AppendParse(b, questionName, applySQL)
+		for _, kv := range strings.Fields(arg) {
+			k, v, _ := strings.Cut(kv, "=")
+			b = wire.AppendExecute(wire.AppendBind(b, questionName, k, v))
+		}
+		return wire.AppendCloseStatement(b, questionName)
 	case "values":
 		var args [][]string
 		for _, name := range strings.Fields(arg) {
@@ -307,11 +318,15 @@ func frame(t testing.TB, f string, frontend bool) []byte {
 		}
 		return message(typ, arg)
 	case 'E', 'N':
+		arg, words, worded := strings.Cut(arg, "|")
+		if !worded {
+			words = "words"
+		}
 		severity, code, ok := strings.Cut(arg, ":")
 		if !ok {
 			severity, code = "ERROR", arg
 		}
-		fields := &wire.Fields{Severity: severity, Code: code, Message: "words"}
+		fields := &wire.Fields{Severity: severity, Code: code, Message: words}
 		if typ == 'N' {
 			return wire.AppendNoticeResponse(nil, fields)
 		}

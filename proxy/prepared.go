@@ -8,6 +8,7 @@ type prepared struct {
 	statement *statement
 	shape     shape
 	does      *touches // nil: nothing that matters
+	forgets   bool     // it makes the server forget all statements
 }
 
 // prepareds are a client's prepared statements. Messages are taken before it is
@@ -133,10 +134,10 @@ func (p *prepareds) describe(name string, st *statement, s shape) {
 }
 
 // does notes what a statement that was just defined does.
-func (p *prepareds) does(name []byte, t *touches) {
-	if t != nil {
+func (p *prepareds) does(name []byte, t *touches, forgets bool) {
+	if t != nil || forgets {
 		known := p.byName[string(name)]
-		known.does = t
+		known.does, known.forgets = t, forgets
 		p.byName[string(name)] = known
 	}
 }

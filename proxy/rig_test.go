@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +78,20 @@ func newRig(t testing.TB, tune func(*config.Config, *config.Upstream)) *rig {
 	r.proxy = p
 	p.Serve()
 	t.Cleanup(func() {
+		r.proxy.mu.Lock()
+		hosts := slices.Collect(maps.Values(r.proxy.hosts))
+		r.proxy.mu.Unlock()
+		if !r.closed {
+			for _, h := range hosts {
+				h.balanced(t)
+			}
+		}
 		r.close()
+		for _, h := range hosts {
+			for _, st := range h.statements {
+				t.Errorf("statement %s has %d users after everybody left", st.name, st.users)
+			}
+		}
 		if n := p.door.admission.taken.Load(); n != 0 {
 			t.Errorf("%d seats are still taken after everybody left", n)
 		}

@@ -11,7 +11,9 @@ import (
 // confirmed settles the oldest change of what the client has prepared.
 func (b *backend) confirmed() {
 	if s := b.session; s != nil {
-		s.prepared.confirm()
+		if was := s.prepared.confirm().was.statement; was != nil && was.private() {
+			b.loaded.drop(was)
+		}
 	}
 }
 
@@ -54,7 +56,7 @@ func (b *backend) replaceError(kind byte, fields *wire.Fields) {
 		b.replaceBy(fault.New(fault.Client, sqlstate.FeatureNotSupported, "cached plan must not change result type"))
 	case fields.Code == sqlstate.InvalidStatementName:
 		// A function may have deallocated what was prepared.
-		b.loaded.clear()
+		b.loaded.suspect()
 	}
 }
 
