@@ -174,6 +174,9 @@ func (s *session) settled() bool {
 		s.settlePin()
 		return false
 	}
+	if !s.parsed {
+		s.pins &^= pinUnnamed.bit()
+	}
 	c := s.carried
 	if s.acted {
 		s.acted = false

@@ -121,7 +121,7 @@ func (s *session) note(m []byte, size int, d dispatch) {
 	case wire.Sync:
 		s.prepared.cycle++
 		if s.parsed {
-			s.pinTo(pinStatement) // it will be bound after the transaction
+			s.pinTo(pinUnnamed) // it will be bound after the transaction
 		}
 	}
 }

@@ -12,7 +12,8 @@ type pin uint8
 const (
 	pinNone      pin = iota
 	pinMode          // pool.mode is session
-	pinStatement     // a named prepared statement, or an unnamed one that will be bound later
+	pinStatement     // a prepared statement that is not carried
+	pinUnnamed       // an unnamed statement that was parsed and not yet bound
 	pinLoad          // LOAD
 	pinSet           // a parameter that changed, and cannot be carried
 	pinConfig        // set_config() of nobody knows what
@@ -26,7 +27,7 @@ const (
 )
 
 var pinNames = [pinKinds]string{
-	"", "session mode", "prepared statement", "LOAD", "SET", "set_config", "session role",
+	"", "session mode", "prepared statement", "unnamed statement", "LOAD", "SET", "set_config", "session role",
 	"LISTEN", "SQL PREPARE", "temporary object", "WITH HOLD cursor", "advisory lock",
 }
 

@@ -292,7 +292,7 @@ func TestExtended(t *testing.T) {
 			A> H d(x) c f(y) S
 			A< Z
 			idle 1`},
-		{name: "an unnamed statement that is used later stays with its client", text: `
+		{name: "an unnamed statement that is used later keeps the server until then", text: `
 			A> P(|a) D S
 			1< P(|a) D S
 			1> 1 t T Z
@@ -303,7 +303,19 @@ func TestExtended(t *testing.T) {
 			1< B E S
 			1> 2 C(A) Z
 			A< 2 C(A) Z
-			waiting 1`},
+			1< Q(b)`},
+		{name: "or until another takes its place", text: `
+			A> P(|a) S
+			1< P(|a) S
+			1> 1 Z
+			A< 1 Z
+			B> Q(b)
+			waiting 1
+			A> P(|c) B E S
+			1< P(|c) B E S
+			1> 1 2 C(A) Z
+			A< 1 2 C(A) Z
+			1< Q(b)`},
 	} {
 		p.run(t)
 	}

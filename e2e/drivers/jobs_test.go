@@ -68,18 +68,12 @@ func parseAnswers(text string) answers {
 // its own, without are common ones it has no means for.
 func eachWay(t *testing.T, run func(t *testing.T, w way) answers, more map[string]string, without ...string) {
 	t.Helper()
-	inPool(t, poolSize, run, more, without...)
-}
-
-// inPool is eachWay with a transaction pool of that size.
-func inPool(t *testing.T, size int, run func(t *testing.T, w way) answers, more map[string]string, without ...string) {
-	t.Helper()
 	want := maps.Clone(jobs)
 	maps.Copy(want, more)
 	for _, job := range without {
 		delete(want, job)
 	}
-	p := newPlace(t, size)
+	p := newPlace(t, poolSize)
 	for _, w := range p.ways {
 		t.Run(w.name, func(t *testing.T) {
 			got := run(t, w)

@@ -26,15 +26,10 @@ type pgxWay struct {
 // its statements.
 func TestPgx(t *testing.T) {
 	t.Parallel()
-	for mode, pool := range map[string]int{
-		"cache_statement": poolSize,
-		// They bind an unnamed statement after the Sync that followed its Parse, which pins.
-		"cache_describe": clients + 1, "describe_exec": clients + 1,
-		"exec": poolSize, "simple_protocol": poolSize,
-	} {
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			inPool(t, pool, func(t *testing.T, w way) answers {
+			eachWay(t, func(t *testing.T, w way) answers {
 				p := pgxWay{w, mode}
 				return goJobs(t, map[string]func(context.Context) string{
 					"connect": p.login, "parameters": p.parameters, "types": p.types, "prepared": p.prepared,
