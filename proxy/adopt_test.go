@@ -38,8 +38,6 @@ func TestStatementsInSQL(t *testing.T) {
 			1> E(26000) Z
 			A< E(26000) Z
 			B> B(|s) S
-			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
-			1> 3 1 t n
 			1< B(|pggw_1) S`},
 		{name: "DEALLOCATE that comes in pieces", text: prepareS + `
 			A> P(|y) H Q(deallocate s)@0:9

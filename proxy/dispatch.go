@@ -23,7 +23,8 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 	d.kind = typ
 	var name []byte
 	how, at := asItIs, 0
-	mapped := s.pins&pinMode.bit() == 0 && !b.skipping && !s.native
+	// In a COPY the server refuses them all, and answers nothing that could be waited for.
+	mapped := s.pins&pinMode.bit() == 0 && !b.skipping && !s.native && !b.copyOpen
 	if mapped && names(typ) {
 		name, at, how = statementNamed(m, size)
 	}

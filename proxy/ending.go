@@ -77,7 +77,7 @@ func (s *session) serverLost(b *backend, cause error) {
 		s.stream.Finish(farewell)
 	case s.greeting:
 		s.fatal(s.unavailable(cause))
-	case s.setup && s.restore == restoreNone && !s.asking:
+	case s.setup && s.restore == restoreNone && !s.asking && !s.adopting:
 		s.setup = false
 		s.Refuse(cause) // nothing of the client's was sent
 	default:

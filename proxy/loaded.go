@@ -68,19 +68,21 @@ func (l *loadeds) oldest() *loaded {
 	return found
 }
 
-// clear forgets everything but what is on its way.
+// clear forgets everything but what is on its way. A private statement is on its
+// way when its client still has it, who has forgotten the others.
 func (l *loadeds) clear() {
 	for st, c := range l.byStatement {
-		if c.described {
+		if c.described && (!st.private() || st.users == 1) {
 			l.drop(st)
 		}
 	}
 }
 
-// suspect forgets what can be prepared again.
+// suspect forgets what can be prepared again. It may be there all the same.
 func (l *loadeds) suspect() {
 	for st, c := range l.byStatement {
 		if c.described && !st.private() {
+			l.strays++
 			l.drop(st)
 		}
 	}

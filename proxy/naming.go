@@ -32,7 +32,7 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 	typ := m[0]
 	b := s.backend
 	key := significant(name)
-	if s.prepared.unsettled(key) {
+	if s.prepared.unsettled(key) || len(s.prepared.changes) >= maxChanges && !s.quiet() {
 		s.awaiting = true
 		return withheld, 0, typ
 	}
@@ -184,12 +184,15 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 // error is the answer to the message that needs the statement.
 func (s *session) load(name string, st *statement) {
 	s.makeRoom()
-	now := s.reading()
-	s.reread(now, st.key.reading)
+	was, now := st.key.reading, s.reading()
+	if readsLater(st.key.text) {
+		was = now
+	}
+	s.reread(now, was)
 	s.ownClose(st.name)
 	s.ownParse(st.name, st.key.text)
 	s.ownDescribe(st.name)
-	s.reread(st.key.reading, now)
+	s.reread(was, now)
 	s.host.assembly = append(s.host.assembly, flush...)
 	s.expectShape(&loaded{statement: st})
 	s.loading, s.wanted = true, name

@@ -253,7 +253,7 @@ func frame(t testing.TB, f string, frontend bool) []byte {
 		return wire.AppendExecute(wire.AppendBind(b, "", arg))
 	case "reread":
 		b := wire.AppendCloseStatement(nil, questionName)
-		b = wire.AppendParse(b, questionName, applySQL)
+		b = wire.AppendParse(b, questionName, rereadSQL)
 		for _, kv := range strings.Fields(arg) {
 			k, v, _ := strings.Cut(kv, "=")
 			b = wire.AppendExecute(wire.AppendBind(b, questionName, k, v))

@@ -41,6 +41,9 @@ const (
 	// maxKeptText is the longest Parse message whose text is kept. It must fit a
 	// loop's buffer whole.
 	maxKeptText = 16 << 10
+	// maxChanges is how many changes are on their way at most: each message that
+	// names a statement looks at them.
+	maxChanges = 256
 	// nameLen is how many bytes of a name PostgreSQL looks at (NAMEDATALEN - 1).
 	nameLen = 63
 	// maxNames bounds the names in a message: they have to be there in full.

@@ -92,8 +92,6 @@ func TestPreparedStatements(t *testing.T) {
 			1> 3 Z
 			B< 3 Z
 			A> B(|s) S
-			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
-			1> 3 1 t n
 			1< B(|pggw_1) S
 			1> 2 Z
 			A< 2 Z`},
@@ -106,7 +104,7 @@ func TestPreparedStatements(t *testing.T) {
 			1> 3 E(26000) Z
 			A< 3 E(26000) Z
 			A> P(s|x) S
-			1< C(pggw_2) P(pggw_2|x) D(pggw_2) S
+			1< C(pggw_1) P(pggw_1|x) D(pggw_1) S
 			idle 0`},
 		{name: "undone where it fails", text: `
 			A> P(s|x) B(|s) S

@@ -150,6 +150,9 @@ const (
 	applySQL  = "select pg_catalog.set_config($1, $2, false)"
 	revertSQL = "select pg_catalog.set_config($1, null, false)" // null: back to what the login gave
 
+	// rereadSQL sets a parameter for the time being.
+	rereadSQL = "select pg_catalog.set_config($1, $2, true)"
+
 	// restoreSQL sets a parameter that is at its default, and no other.
 	restoreSQL = applySQL + " where not exists (select from pg_catalog.pg_settings" +
 		" where pg_catalog.lower(name) operator(pg_catalog.=) $1 and setting is distinct from reset_val)"

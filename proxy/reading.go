@@ -1,6 +1,11 @@
 package proxy
 
-import "pggateway/wire"
+import (
+	"slices"
+	"strings"
+
+	"pggateway/wire"
+)
 
 // reading is the parameters that decide how a text is read when it is prepared:
 // what its constants mean, and where its names are looked up.
@@ -24,8 +29,26 @@ func (s *session) reading() reading {
 	return r
 }
 
-// reread has the server read what follows in another way. Should that fail, the
-// transaction fails with it and takes the change back.
+// readLater begin statements of which nothing is read when they are prepared. Some
+// of them must be the first in their transaction, or the only one, and some run
+// where another has failed: nothing may be executed for their sake.
+var readLater = [...]string{
+	"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release",
+	"set", "reset", "show", "vacuum", "reindex", "cluster",
+}
+
+// readsLater reports whether a text begins with one of those words.
+func readsLater(text string) bool {
+	text = strings.TrimLeft(text, " \t\n\r\f\v")
+	n := 0
+	for n < len(text) && wordByte[text[n]] != 0 {
+		n++
+	}
+	return slices.ContainsFunc(readLater[:], func(word string) bool { return strings.EqualFold(word, text[:n]) })
+}
+
+// reread has the server read what follows in another way. What the client has set
+// itself it gets back when the transaction ends: this is local to it.
 func (s *session) reread(from, to reading) {
 	changed := false
 	for i, value := range to.reported {
@@ -35,7 +58,7 @@ func (s *session) reread(from, to reading) {
 		if !changed {
 			changed = true
 			s.ownClose(questionName)
-			s.ownParse(questionName, applySQL+"\x00\x00\x00")
+			s.ownParse(questionName, rereadSQL+"\x00\x00\x00")
 		}
 		s.backend.own(wire.Bind, wire.Execute)
 		s.host.assembly = wire.AppendBind(s.host.assembly, questionName, readingNames[i], value)

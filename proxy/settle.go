@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
 
 	"pggateway/fault"
 	"pggateway/sqlstate"
@@ -25,10 +26,10 @@ func (b *backend) forgotten(tag []byte) {
 			s.prepared.remove(s.dropping)
 		}
 	case "DISCARD ALL\x00", "DEALLOCATE ALL\x00":
-		b.loaded.clear()
 		if s := b.session; s != nil {
 			s.prepared.clear()
 		}
+		b.loaded.clear()
 	}
 }
 
@@ -41,6 +42,11 @@ func (b *backend) skip() {
 	b.loaded.strays += gone.closes
 	if s := b.session; s != nil {
 		s.prepared.undo(gone.changes, b.loaded.drop)
+		if s.dropping != "" && b.skipping {
+			// The client's Query is among them, and ends with ReadyForQuery all the same.
+			b.request(wire.Sync, wire.Sync)
+			b.send(wire.AppendSync(nil))
+		}
 	}
 }
 
@@ -54,7 +60,8 @@ func (b *backend) replaceError(kind byte, fields *wire.Fields) {
 		b.replaceBy(fault.New(fault.Client, fields.Code, `prepared statement "`+s.prepared.changes[0].name+`" already exists`))
 	case kind == stale && fields.Code == sqlstate.InvalidStatementName:
 		b.replaceBy(fault.New(fault.Client, sqlstate.FeatureNotSupported, "cached plan must not change result type"))
-	case fields.Code == sqlstate.InvalidStatementName:
+	case fields.Code == sqlstate.InvalidStatementName && strings.Contains(fields.Message, `"`+ownPrefix) &&
+		!strings.Contains(fields.Message, noStatement):
 		// A function may have deallocated what was prepared.
 		b.loaded.suspect()
 	}

@@ -1,0 +1,46 @@
+package proxy
+
+import "testing"
+
+// A text is prepared again as it was read the first time, for as long as that
+// takes, where reading it matters at that time.
+func TestReading(t *testing.T) {
+	const forgotten = `
+		1> E(26000|prepared statement "pggw_1" does not exist) Z(T)
+		A< E(26000|prepared statement "s" does not exist) Z(T)
+	`
+	for _, p := range []play{
+		{name: "read again as before", text: prepareS + `
+			A> Q(begin)
+			1< Q(begin)
+			1> C(BEGIN) S(TimeZone=there) Z(T)
+			A< C(BEGIN) S(TimeZone=there) Z(T)
+			A> B(|s) S
+			1< B(|pggw_1) S` + forgotten + `
+			A> B(|s) S
+			1< reread(TimeZone=UTC) C(pggw_1) P(pggw_1|x) D(pggw_1) reread(TimeZone=there) H
+			1> 3 1 2 C(SELECT 1) 3 3 1 t n 3 1 2 C(SELECT 1) 3
+			1< B(|pggw_1) S
+			1> 2 Z(T)
+			A< 2 Z(T)`},
+		{name: "not for what executes nothing before it", text: `
+			A> P(s| ROLLBACK) S
+			1< C(pggw_1) P(pggw_1| ROLLBACK) D(pggw_1) S
+			1> 3 1 t n Z
+			A< 1 Z
+			A> Q(begin)
+			1< Q(begin)
+			1> C(BEGIN) S(TimeZone=there) Z(T)
+			A< C(BEGIN) S(TimeZone=there) Z(T)
+			A> B(|s) S
+			1< B(|pggw_1) S` + forgotten + `
+			A> B(|s) S
+			1< C(pggw_1) P(pggw_1| ROLLBACK) D(pggw_1) H
+			1> 3 1 t n
+			1< B(|pggw_1) S
+			1> 2 Z(T)
+			A< 2 Z(T)`},
+	} {
+		p.run(t)
+	}
+}
