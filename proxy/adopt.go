@@ -44,7 +44,7 @@ func (s *session) mentions(sql []byte, encoding string) (m mention, name string)
 			if buf, ok = r.Name(buf[:0], t); !ok {
 				continue
 			}
-			if _, known := s.prepared.byName[string(significant(buf))]; known {
+			if s.prepared.concerns(significant(buf)) {
 				if drop && words == 1 {
 					m, name = max(m, mentionsDrop), string(significant(buf))
 				} else {
@@ -72,7 +72,7 @@ func (s *session) minds(m []byte, how naming) bool {
 		return false
 	case how == renamed && s.pins&pinPrepare.bit() != 0:
 		return true // PREPARE may have given that name
-	case len(s.prepared.byName) == 0 && how != renamed:
+	case s.prepared.empty() && how != renamed:
 		return false
 	}
 	var w words
@@ -83,7 +83,7 @@ func (s *session) minds(m []byte, how naming) bool {
 // mayMention reports whether a message of this type may have to be minded, for
 // which all of it must be there.
 func (s *session) mayMention(typ byte) bool {
-	return (typ == wire.Query || typ == wire.Parse) && len(s.prepared.byName) > 0
+	return (typ == wire.Query || typ == wire.Parse) && !s.prepared.empty()
 }
 
 // foresee looks into a Query or Parse message for what the server must know of
@@ -140,6 +140,9 @@ func (s *session) adopt(typ byte) naming {
 		return withheld
 	}
 	b := s.backend
+	if b.tx == wire.TxFailed {
+		return asItIs // it is refused, and so would be what is prepared
+	}
 	for _, p := range s.prepared.byName {
 		if p.statement.private() {
 			return asItIs // cannot be prepared twice
@@ -152,6 +155,9 @@ func (s *session) adopt(typ byte) naming {
 	for name, p := range s.prepared.byName {
 		s.ownClose(name)
 		s.ownParse(name, p.statement.key.text)
+		if typ == wire.Query && b.tx == wire.TxIdle {
+			s.host.assembly = appendOwnSync(s.host.assembly, &b.requests) // should it fail, the others need not
+		}
 	}
 	s.prepared.end()
 	s.pinTo(pinStatement)

@@ -61,6 +61,12 @@ func TestStatementsInSQL(t *testing.T) {
 			1< Q(rollback) B(|pggw_1) S
 			1> C(ROLLBACK) Z 2 Z
 			A< C(ROLLBACK) Z 2 Z`},
+		{name: "DEALLOCATE behind a Close that is skipped", text: prepareS + `
+			A> E C(s) S Q(deallocate s)
+			1< E C(pggw_none) S
+			1> E(34000) Z
+			A< E(34000) Z
+			1< C(pggw_taken) P(pggw_taken|) Q(DEALLOCATE pggw_taken)`},
 		{name: "DEALLOCATE behind what is on its way", text: `
 			A> P(s|x) Q(deallocate s)
 			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
@@ -71,8 +77,8 @@ func TestStatementsInSQL(t *testing.T) {
 			A< C(DEALLOCATE) Z`},
 		{name: "EXECUTE", text: prepareS + `
 			A> Q(execute s)
-			1< C(pggw_1) C(s) P(s|x) S
-			1> 3 3 1 Z
+			1< C(pggw_1) C(s) P(s|x) S S
+			1> 3 3 1 Z Z
 			1< Q(execute s)
 			1> C(X) Z
 			A< C(X) Z
@@ -89,15 +95,25 @@ func TestStatementsInSQL(t *testing.T) {
 			1> 1
 			A< 1
 			A> Q(execute s)@13:
-			1< C(pggw_1) C(s) P(s|x) S`},
+			1< C(pggw_1) C(s) P(s|x) S S`},
 		{name: "EXECUTE behind what is on its way", text: `
 			A> P(s|x) Q(execute s)
 			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
 			1> 3 1 t n
 			A< 1
-			1< C(pggw_1) C(s) P(s|x) S
-			1> 3 3 1 Z
+			1< C(pggw_1) C(s) P(s|x) S S
+			1> 3 3 1 Z Z
 			1< Q(execute s)`},
+		{name: "EXECUTE in a failed transaction", text: prepareS + `
+			A> Q(bad)
+			1< Q(bad)
+			1> E(42601) Z(E)
+			A< E(42601) Z(E)
+			A> Q(execute s) Q(rollback) B(|s) S
+			1< Q(execute s) Q(rollback)
+			1> E(25P02) Z(E) C(ROLLBACK) Z
+			A< E(25P02) Z(E) C(ROLLBACK) Z
+			1< B(|pggw_1) S`},
 		{name: "EXECUTE of what was not prepared", text: `
 			A> P(s|x) Q(execute s) S
 			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
@@ -108,8 +124,8 @@ func TestStatementsInSQL(t *testing.T) {
 			A< Z`},
 		{name: "statements of its own after DISCARD ALL", text: prepareS + `
 			A> Q(execute s)
-			1< C(pggw_1) C(s) P(s|x) S
-			1> 3 3 1 Z
+			1< C(pggw_1) C(s) P(s|x) S S
+			1> 3 3 1 Z Z
 			1< Q(execute s)
 			1> C(X) Z
 			A< C(X) Z

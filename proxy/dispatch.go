@@ -28,7 +28,7 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 	if mapped && names(typ) {
 		name, at, how = statementNamed(m, size)
 	}
-	if how == withheld || size > len(m) && size <= keptWhole && (mayBeSet(m) || mapped && s.mayMention(typ)) {
+	if s.dropping != "" || how == withheld || size > len(m) && size <= keptWhole && (mayBeSet(m) || mapped && s.mayMention(typ)) {
 		d.wait = true
 		return d
 	}

@@ -64,6 +64,16 @@ func (p *prepareds) unsettled(name []byte) bool {
 	return false
 }
 
+// empty reports whether nothing is prepared, whatever becomes of what is on its way.
+func (p *prepareds) empty() bool { return len(p.byName)+len(p.changes) == 0 }
+
+// concerns reports whether the name stands for a statement, or may do so once
+// what is on its way is answered.
+func (p *prepareds) concerns(name []byte) bool {
+	_, known := p.byName[string(name)]
+	return known || slices.ContainsFunc(p.changes, func(c change) bool { return c.name == string(name) })
+}
+
 func (p *prepareds) note(c change) {
 	c.cycle = p.cycle
 	p.changes = append(p.changes, c)
