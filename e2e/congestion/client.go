@@ -123,7 +123,7 @@ func (c *client) login() error {
 			return err
 		}
 	}
-	return c.settled()
+	return c.settled("login")
 }
 
 // turnedAway judges a login that failed.

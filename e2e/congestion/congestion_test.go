@@ -49,7 +49,7 @@ func TestDirectly(t *testing.T) {
 	pg := database(t)
 	conn := kit.ConnString("127.0.0.1", pg.Port, "app", role, rolePassword, "sslmode=disable")
 	r := Run(Options{
-		Seed: seed(t), Clients: 20, Duration: time.Second, Holders: 20,
+		Seed: seed(t), Clients: 20, Duration: 2 * time.Second, Holders: 20,
 		Connect: func(int) string { return conn },
 	})
 	report(t, r, pg)

@@ -68,7 +68,7 @@ var actions = []action{
 	{"peek", 6, false, peek},
 	{"notify", 4, false, notify},
 	{"set", 6, true, tied(set)},
-	{"named statements", 10, true, tied(named)},
+	{"named statements", 10, true, tied(statements)},
 	{"all statements", 2, true, tied(reuse)},
 	{"unnamed, later", 3, true, tied(later)},
 	{"temporary table", 4, true, temp},

@@ -75,7 +75,7 @@ func (c *client) read(r request) error {
 	want := tokens(r.want)
 	switch a.judge(want, r.tx, idle, c.mayCancel) {
 	case exact:
-		return c.settled()
+		return c.settled(describe(r.messages))
 	case refused:
 		c.crowd.verdict.count(c.crowd.verdict.seen, "refused")
 		return errRefused
