@@ -66,6 +66,7 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 			d.forgets = foreseen == forgets
 		}
 	}
+	d.unnamed = how == asItIs && !b.skipping
 	switch how {
 	case renamed:
 		assemble()
@@ -77,7 +78,6 @@ func (s *session) dispatch(m []byte, size int, before []byte) (d dispatch) {
 			s.pinTo(pinStatement)
 		}
 	}
-	d.unnamed = how == asItIs && !b.skipping
 	return d
 }
 

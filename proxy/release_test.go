@@ -292,6 +292,15 @@ func TestExtended(t *testing.T) {
 			A> H d(x) c f(y) S
 			A< Z
 			idle 1`},
+		{name: "an unnamed statement keeps the server when another that was bound does not exist", text: `
+			A> P(|a) B(|oops) E S
+			1< P(|a) B(|oops) E S
+			1> 1 E(26000) Z
+			A< 1 E(26000) Z
+			B> Q(b)
+			waiting 1
+			A> B E S
+			1< B E S`},
 		{name: "an unnamed statement that is used later keeps the server until then", text: `
 			A> P(|a) D S
 			1< P(|a) D S
