@@ -76,12 +76,18 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 // replied is called when the backend's replies so far have been sent on.
 func (s *session) replied() {
 	b := s.backend
+	if b.fatal {
+		return // the client has the server's last word; nothing may follow it but the end
+	}
 	thinned := s.crowded && b.requests.n <= maxRequests/2
 	if thinned {
 		s.crowded = false
 	}
 	if s.setup {
 		if b.refused != nil && !s.asking && !s.adopting {
+			if !s.greeting && s.restore == restoreNone && b.refused.Last() {
+				return // the server has gone, and nothing of the client's was sent: see serverLost
+			}
 			s.setupRefused(*b.refused)
 			return
 		}

@@ -261,7 +261,7 @@ func (b *backend) done(want, kind byte) {
 // server ignores everything up to the next Sync.
 func (b *backend) failed(kind byte, own bool, body []byte) error {
 	fields, _ := wire.ParseFields(body)
-	last := fields.Severity == "FATAL" || fields.Severity == "PANIC"
+	last := fields.Last()
 	if last {
 		b.fatal = b.session != nil && !own
 		b.doubt = true

@@ -197,6 +197,35 @@ func TestSetup(t *testing.T) {
 			1 close
 			A< C(RESET) !FATAL:08006
 			A closed`},
+		{name: "the server ends once they are back", text: `
+			A open x=1
+			1< apply(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			A greeted
+			A> Q(reset all)
+			1< Q(reset all)
+			1> C(RESET) Z
+			1< restore(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z E(FATAL:57P01)
+			1 close
+			A< C(RESET) E(FATAL:57P01)
+			A closed`},
+		{name: "the server ends in words before anything was sent to it", text: `
+			A> Q(a)
+			1< Q(a)
+			1> C(A) Z
+			A< C(A) Z
+			B open x=1
+			1< apply(x=1) S
+			1> 1 2 D(x) C(SELECT 1) Z
+			B greeted
+			A> Q(a)
+			1< revert(x) S
+			1> E(FATAL:57P01)
+			1 close
+			A< !ERROR:57P03 Z
+			A> Q(b)
+			2< Q(b)`},
 		{name: "a client that leaves during the setup", text: `
 			A open x=1
 			1< apply(x=1) S

@@ -11,6 +11,9 @@ type Fields struct {
 	Routine  string // R: read only
 }
 
+// Last reports whether the sender closes the connection after this error.
+func (f *Fields) Last() bool { return f.Severity == "FATAL" || f.Severity == "PANIC" }
+
 // AppendErrorResponse appends an ErrorResponse.
 func AppendErrorResponse(b []byte, f *Fields) []byte { return appendFields(b, ErrorResponse, f) }
 
