@@ -29,6 +29,7 @@ var scripts = map[string][]string{
 	"reset one":                     {"reset timezone", show, "reset search_path", show},
 	"reset what was set":            {"set timezone = 'Europe/Paris'", "set search_path = other", "reset timezone", show, "reset all", show},
 	"discard all":                   {"set timezone = 'Europe/Paris'", "discard all", show, "set search_path = other", show},
+	"the server's default":          {"set statement_timeout = 0", show, "begin; reset all; rollback", show, "reset all; select 1/0", show, "begin; reset all; set statement_timeout = 0; commit", show},
 	"reset in a transaction":        {"begin", "reset all", show, "commit", show},
 	"reset undone":                  {"begin", "reset all", "rollback", show},
 	"reset in an aborted statement": {"reset all; select 1/0", show},

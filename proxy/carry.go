@@ -282,7 +282,7 @@ func (s *session) learn() {
 	if len(i.names) == 0 || refused && s.pins != 0 {
 		return // what is touched can wait until no pin is left
 	}
-	settings, ok := i.values(s.profile.settings)
+	settings, ok := i.values(s.profile.settings, s.startup.settings)
 	if c.failed = refused || !ok; c.failed {
 		s.pins |= pinSet.bit()
 		s.host.uncarried(s, i.names, b.refused)

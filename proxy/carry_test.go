@@ -200,13 +200,13 @@ func TestCarry(t *testing.T) {
 			1< values(client_encoding a) S
 			1> 3 1 2 value(UTF8|UTF8) C(SELECT 1) 2 value(ä|0) C(SELECT 1) 3 Z
 			B> Q(b)
-			1< revert(a) S
-			1> 1 2 D(x) C(SELECT 1) Z
+			1< revert(client_encoding) revert(a) S
+			1> 1 2 D(x) C(SELECT 1) 1 2 D(x) C(SELECT 1) Z
 			1< Q(b)
 			1> C(B) Z
 			B< C(B) Z
 			A> Q(a)
-			1< apply(a=ä) S
+			1< apply(client_encoding=UTF8) apply(a=ä) S
 			pins`},
 		{name: "a text is not read that may be in any encoding", text: `
 			A open client_encoding=SJIS

@@ -158,8 +158,10 @@ func ascii(value string) bool {
 	return true
 }
 
-// values returns the settings after the answers, if they can be carried.
-func (i *inquiry) values(before []wire.Parameter) ([]wire.Parameter, bool) {
+// values returns the settings after the answers, if they can be carried. Those
+// that the startup message asked for are kept even at the server's default: it is
+// by being set that they tell a RESET that was undone from one that was not.
+func (i *inquiry) values(before, startup []wire.Parameter) ([]wire.Parameter, bool) {
 	if i.unsaid || i.at != len(i.answers) {
 		return nil, false
 	}
@@ -167,7 +169,7 @@ func (i *inquiry) values(before []wire.Parameter) ([]wire.Parameter, bool) {
 	for n, name := range i.names {
 		at := indexSetting(after, name)
 		switch a := i.answers[len(i.pins)+n]; {
-		case !a.found, a.value == a.initial && !custom(name, a.value):
+		case !a.found, a.value == a.initial && !custom(name, a.value) && indexSetting(startup, name) < 0:
 			if at >= 0 {
 				after = slices.Delete(after, at, at+1)
 			}

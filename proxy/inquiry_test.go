@@ -9,20 +9,23 @@ import (
 func TestCarriedValues(t *testing.T) {
 	before := []wire.Parameter{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}
 	i := inquiry{names: []string{"a", "c.c", "b"}, answers: make([]answer, 3)}
-	if _, ok := i.values(before); ok {
+	if _, ok := i.values(before, nil); ok {
 		t.Error("answers are taken that have not come")
 	}
 	i.at = 3
 	i.answers = []answer{{found: true, value: "0", initial: "0"}, {found: true}, {found: true, value: "3", initial: "0"}}
-	after, ok := i.values(before)
+	after, ok := i.values(before, nil)
 	if want := "b=3;c.c=;"; !ok || list(after) != want {
 		t.Errorf("%s, want %s", list(after), want)
+	}
+	if after, _ = i.values(before, before[:1]); list(after) != "a=0;b=3;c.c=;" {
+		t.Errorf("%s, of which a came with the startup message", list(after))
 	}
 	if list(before) != "a=1;b=2;" {
 		t.Errorf("another profile's settings were changed to %s", list(before))
 	}
 	i.row(nil)
-	if _, ok := i.values(before); ok {
+	if _, ok := i.values(before, nil); ok {
 		t.Error("a row that nobody could read was not missed")
 	}
 }

@@ -153,9 +153,10 @@ const (
 	// rereadSQL sets a parameter for the time being.
 	rereadSQL = "select pg_catalog.set_config($1, $2, true)"
 
-	// restoreSQL sets a parameter that is at its default, and no other.
+	// restoreSQL sets a parameter that is at its default, and no other: not one that
+	// the client has set since, though it be to the default.
 	restoreSQL = applySQL + " where not exists (select from pg_catalog.pg_settings" +
-		" where pg_catalog.lower(name) operator(pg_catalog.=) $1 and setting is distinct from reset_val)"
+		" where pg_catalog.lower(name) operator(pg_catalog.=) $1 and source operator(pg_catalog.=) 'session')"
 )
 
 // appendOwn appends a statement and queues it as the gateway's own.
