@@ -25,9 +25,10 @@ type counted struct {
 }
 
 // leftovers are queries for what a server session must not have when it comes
-// from the pool, in the words of the one who got it. They return nothing.
+// from the pool, in the words of the one who got it. They return nothing. What
+// the gateway prepares under names of its own is no client's.
 var leftovers = map[string]string{
-	"prepared statements": "select name, statement from pg_prepared_statements",
+	"prepared statements": "select name, statement from pg_prepared_statements where name not like 'pggw\\_%'",
 	"cursors":             "select name, statement from pg_cursors where name <> ''",
 	"channels":            "select pg_listening_channels()",
 	"advisory locks":      "select classid, objid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,7 +33,8 @@ type client struct {
 	dead  []pgproto3.CancelRequest // keys of connections that have ended
 
 	tx        byte
-	mayCancel bool // it sent a CancelRequest
+	trail     []exchanged // the latest on this connection
+	mayCancel bool        // it sent a CancelRequest
 	state     state
 	notices   int      // with its tag, in the latest answer
 	heard     []string // notifications, in the latest answer
@@ -75,6 +77,9 @@ func (c *client) foreign(text []byte) string {
 // violation notes what should not have been, and returns it as an error.
 func (c *client) violation(kind, format string, args ...any) error {
 	v := Violation{kind, c.name(), fmt.Sprintf(format, args...)}
+	for _, e := range c.trail {
+		v.Text += "\n\t" + strings.ReplaceAll(e.String(), show, "select all parameters")
+	}
 	if c.crowd.options.Until == nil || !c.crowd.over() { // else it was cut short
 		c.crowd.verdict.violate(v)
 	}
@@ -85,7 +90,7 @@ func (c *client) violation(kind, format string, args ...any) error {
 func (c *client) login() error {
 	c.lives++
 	c.state = newState(c)
-	c.mayCancel, c.asked, c.tx = false, 0, 'I'
+	c.mayCancel, c.asked, c.tx, c.trail = false, 0, 'I', nil
 	cfg, err := pgconn.ParseConfig(c.crowd.options.Connect(c.id))
 	if err != nil {
 		return err
@@ -123,7 +128,7 @@ func (c *client) login() error {
 			return err
 		}
 	}
-	return c.settled("login")
+	return c.settled()
 }
 
 // turnedAway judges a login that failed.

@@ -21,6 +21,9 @@ type Options struct {
 	Actions []string
 	// Holders bounds how many clients at once tie their session to a server.
 	Holders int
+	// Shared says that whoever is between transactions has no server of its own: an
+	// unnamed statement is then gone after the transaction in which it was bound.
+	Shared bool
 	// Terminate ends a server connection now and then and reports whether it did; nil: nobody does.
 	Terminate func(rng *rand.Rand) bool
 	// Until ends the crowd before its time, whatever anybody still waits for; nil: nothing does.
@@ -67,10 +70,10 @@ var actions = []action{
 	{"parameters", 6, false, showAll},
 	{"peek", 6, false, peek},
 	{"notify", 4, false, notify},
-	{"set", 6, true, tied(set)},
-	{"named statements", 10, true, tied(statements)},
-	{"all statements", 2, true, tied(reuse)},
-	{"unnamed, later", 3, true, tied(later)},
+	{"set", 6, false, set},
+	{"named statements", 10, false, statements},
+	{"all statements", 2, false, reuse},
+	{"unnamed later", 3, true, tied(later)},
 	{"temporary table", 4, true, temp},
 	{"listen", 4, true, listen},
 	{"advisory lock", 4, true, lock},
@@ -110,7 +113,7 @@ func (r *Result) Kind(kind string) int { return r.verdict.kindCount(kind) }
 func (r *Result) Summary() string {
 	r.verdict.mu.Lock()
 	defer r.verdict.mu.Unlock()
-	return fmt.Sprintf("done: %s\nallowed: %s, servers terminated %d", counts(r.verdict.done), counts(r.verdict.seen), r.crowd.ends)
+	return fmt.Sprintf("done: %s\nallowed: %s, servers terminated %d; longest wait %v", counts(r.verdict.done), counts(r.verdict.seen), r.crowd.ends, r.verdict.longest)
 }
 
 // starving is how much longer than its time a crowd may take until everything
@@ -285,7 +288,7 @@ func (c *client) act(a action) error {
 // between transactions leaves a session of which everything is known.
 func (c *client) ended(doing string, err error) {
 	v := c.crowd.verdict
-	if errors.Is(err, errLost) {
+	if errors.Is(err, errLost) && (c.crowd.options.Until == nil || !c.crowd.over()) {
 		v.count(v.seen, "lost")
 	}
 	var violation Violation

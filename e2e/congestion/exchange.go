@@ -12,6 +12,19 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
+// exchanged is a request with its answer.
+type exchanged struct {
+	messages []pgproto3.FrontendMessage
+	answer   answer
+}
+
+// trailLength is how many of those a client remembers, for the record.
+const trailLength = 12
+
+func (e exchanged) String() string {
+	return fmt.Sprintf("%s -> %v [%s]", describe(e.messages), e.answer.said, status(e.answer.tx))
+}
+
 // request is one or more messages that end in a single ReadyForQuery.
 type request struct {
 	kind string // of the violation, when the answer is another
@@ -67,17 +80,20 @@ func (c *client) flush() error {
 
 // read reads the answer to a request.
 func (c *client) read(r request) error {
-	idle := c.tx == 'I'
+	idle, start := c.tx == 'I', time.Now()
 	a, err := c.listen(r)
 	if err != nil {
 		return err
 	}
+	c.crowd.verdict.waited(time.Since(start))
 	want := tokens(r.want)
+	c.trail = append(c.trail[max(0, len(c.trail)-trailLength+1):], exchanged{r.messages, a})
 	switch a.judge(want, r.tx, idle, c.mayCancel) {
 	case exact:
-		return c.settled(describe(r.messages))
+		return c.settled()
 	case refused:
-		c.crowd.verdict.count(c.crowd.verdict.seen, "refused")
+		_, code := a.said.failed()
+		c.crowd.verdict.count(c.crowd.verdict.seen, "refused with "+code)
 		return errRefused
 	case canceled:
 		c.crowd.verdict.count(c.crowd.verdict.seen, "canceled")
@@ -89,7 +105,7 @@ func (c *client) read(r request) error {
 	if _, code := a.said.failed(); code == "57014" {
 		kind = "cancel"
 	}
-	return c.violation(kind, "%s: got %v [%s], want %v [%c]", describe(r.messages), a.said, status(a.tx), want, r.tx)
+	return c.violation(kind, "want %v [%c]", want, r.tx)
 }
 
 func status(tx byte) string {
@@ -133,7 +149,8 @@ func (c *client) listen(r request) (answer, error) {
 		}
 		if r.row != nil {
 			if wrong := r.row(rows, row); wrong != "" {
-				return a, c.violation(r.kind, "%s: row %d: %s", describe(r.messages), rows, wrong)
+				c.trail = append(c.trail, exchanged{r.messages, a})
+				return a, c.violation(r.kind, "row %d: %s", rows, wrong)
 			}
 		}
 		rows++
@@ -256,19 +273,28 @@ func tokenOf(m pgproto3.BackendMessage) (text string, row [][]byte) {
 	return fmt.Sprintf("%T", m), nil
 }
 
-// describe names a request by the first text in it.
+// describe writes messages down in short.
 func describe(messages []pgproto3.FrontendMessage) string {
+	var parts []string
 	for _, m := range messages {
+		text := strings.TrimPrefix(fmt.Sprintf("%T", m), "*pgproto3.")
 		switch m := m.(type) {
 		case *pgproto3.Query:
-			return clip(m.String)
+			text += " " + m.String
 		case *pgproto3.Parse:
-			return clip(m.Name + ": " + m.Query)
+			text += fmt.Sprintf(" %q %s", m.Name, m.Query)
 		case *pgproto3.Bind:
-			return clip(fmt.Sprintf("bind %q %q", m.PreparedStatement, bytes.Join(m.Parameters, []byte(", "))))
+			text += fmt.Sprintf(" %q %s", m.PreparedStatement, clip(string(bytes.Join(m.Parameters, []byte(",")))))
+		case *pgproto3.Describe:
+			text += fmt.Sprintf(" %c%q", m.ObjectType, m.Name)
+		case *pgproto3.Close:
+			text += fmt.Sprintf(" %c%q", m.ObjectType, m.Name)
+		}
+		if len(parts) < 20 {
+			parts = append(parts, text)
 		}
 	}
-	return fmt.Sprintf("%d messages", len(messages))
+	return strings.Join(parts, "; ")
 }
 
 func clip(s string) string {

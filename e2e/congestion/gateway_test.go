@@ -89,7 +89,7 @@ func full(t *testing.T) (time.Duration, int) {
 // TestTransactionMode has hundreds of clients share five server connections.
 func TestTransactionMode(t *testing.T) {
 	duration, clients := full(t)
-	crowded(t, "transaction", Options{Clients: clients, Duration: duration, Holders: 2})
+	crowded(t, "transaction", Options{Clients: clients, Duration: duration, Holders: servers - 1, Shared: true})
 }
 
 // TestSessionMode has more clients than server connections come and go.

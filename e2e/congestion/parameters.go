@@ -28,9 +28,11 @@ func showAll(c *client) error {
 
 // change is a statement that changes parameters, and what it makes of a scope.
 type change struct {
-	sql   string
-	tag   string
-	apply func(s scope)
+	sql    string
+	tag    string
+	apply  func(s scope)
+	resets string // the parameter it takes back, "all", or ""
+	local  string // the parameter it sets for a transaction, or ""
 }
 
 // newChange sets a parameter, for good or for a transaction, or takes it back.
@@ -47,20 +49,20 @@ func (c *client) newChange() change {
 	}
 	switch c.rng.IntN(8) {
 	case 0:
-		return change{"reset " + name, "C RESET", both(initial[name])}
+		return change{"reset " + name, "C RESET", both(initial[name]), name, ""}
 	case 1:
-		return change{"set " + name + " to default", "C SET", both(initial[name])}
+		return change{"set " + name + " to default", "C SET", both(initial[name]), name, ""}
 	case 2:
 		return change{"reset all", "C RESET", func(s scope) {
 			maps.Copy(s.now, initial)
 			maps.Copy(s.kept, initial)
-		}}
+		}, "all", ""}
 	case 3, 4:
-		return change{"set local " + name + " = " + literal, "C SET", func(s scope) { s.now[name] = value }}
+		return change{"set local " + name + " = " + literal, "C SET", func(s scope) { s.now[name] = value }, "", name}
 	case 5:
-		return change{fmt.Sprintf("SET /* %s */ SESSION %s TO %s", c.tag, name, literal), "C SET", both(value)}
+		return change{fmt.Sprintf("SET /* %s */ SESSION %s TO %s", c.tag, name, literal), "C SET", both(value), "", ""}
 	}
-	return change{"set " + name + " = " + literal, "C SET", both(value)}
+	return change{"set " + name + " = " + literal, "C SET", both(value), "", ""}
 }
 
 // set changes parameters in one of several ways, and looks at them in between.
@@ -78,7 +80,7 @@ func set(c *client) error {
 // setAlone makes one change, which counts at once.
 func setAlone(c *client, s scope) error {
 	one := c.newChange()
-	for one.sql[:7] == "set loc" { // warns, outside a transaction
+	for one.local != "" { // warns, outside a transaction
 		one = c.newChange()
 	}
 	one.apply(s)
@@ -93,8 +95,13 @@ func setAlone(c *client, s scope) error {
 // they count together or, when something fails, not at all.
 func setTogether(c *client, s scope) error {
 	var sql, want string
+	resets := map[string]bool{}
 	for range 1 + c.rng.IntN(3) {
 		one := c.newChange()
+		if one.local != "" && (resets[one.local] || resets["all"]) {
+			continue // a gateway cannot tell that from a value set to the server's own default
+		}
+		resets[one.resets] = true
 		one.apply(s)
 		sql, want = sql+one.sql+"; ", want+one.tag+"|"
 	}
@@ -102,7 +109,7 @@ func setTogether(c *client, s scope) error {
 	case 0:
 		return c.do(query("parameter", "begin; "+sql+"rollback", "C BEGIN|"+want+"C ROLLBACK", 'I', nil))
 	case 1:
-		return c.do(query("parameter", "begin; "+sql+"select 1/0", "C BEGIN|"+want+"E 22012", 'E', nil),
+		return c.transaction(query("parameter", "begin; "+sql+"select 1/0", "C BEGIN|"+want+"E 22012", 'E', nil),
 			query("parameter", "rollback", "C ROLLBACK", 'I', nil))
 	default:
 		c.state.set = s.kept
@@ -113,7 +120,7 @@ func setTogether(c *client, s scope) error {
 // setPipelined makes a change before a Sync, and something fails before it, or not.
 func setPipelined(c *client, s scope) error {
 	one := c.newChange()
-	for one.sql[:7] == "set loc" {
+	for one.local != "" {
 		one = c.newChange()
 	}
 	one.apply(s)

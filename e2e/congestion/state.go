@@ -97,10 +97,10 @@ func (c *client) reported(name, value string) error {
 
 // settled checks that what was reported last is what counts now, as it must be
 // whenever the server is ready for a query.
-func (c *client) settled(after string) error {
+func (c *client) settled() error {
 	for _, name := range reportedNames {
 		if got, want := c.state.told[name], c.state.set[name]; got != want {
-			return c.violation("parameter", "after %s: %s is %q, and the client was told %q", after, name, want, got)
+			return c.violation("parameter", "%s is %q, and the client was told %q", name, want, got)
 		}
 	}
 	return nil

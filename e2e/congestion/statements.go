@@ -30,6 +30,7 @@ type batch struct {
 	statements map[string]string
 	failed     bool // the rest is ignored
 	dirty      bool // the unnamed statement is not one of those
+	bound      bool // the unnamed statement was to be, since it was parsed
 }
 
 // say appends a message; what is not ignored is answered so.
@@ -53,12 +54,14 @@ func (b *batch) parse(name, constant string) {
 	}
 	if b.say(answer, &pgproto3.Parse{Name: name, Query: text(constant)}) {
 		b.statements[name] = constant
+		b.bound = b.bound && name != ""
 	}
 }
 
 func (b *batch) execute(name string) {
 	bind, run := bind(name, b.tag), []pgproto3.FrontendMessage{&pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}}
 	constant, known := b.statements[name]
+	b.bound = b.bound || name == ""
 	if !known {
 		b.say("E 26000", bind)
 		b.say("", run...)
@@ -87,8 +90,10 @@ func (b *batch) close(name string) {
 func (b *batch) fail() {
 	switch b.c.rng.IntN(3) {
 	case 0: // an unnamed statement that does not come to be replaces the last one, too
+		if !b.failed {
+			delete(b.statements, "")
+		}
 		b.say("E 42601", &pgproto3.Parse{Query: "selekt"})
-		delete(b.statements, "")
 	case 1:
 		b.say("E 42601", &pgproto3.Parse{Name: "broken", Query: "selekt"})
 	default:
@@ -183,7 +188,7 @@ func statements(c *client) error {
 		if err := c.send(b); err != nil {
 			return err
 		}
-		dirty = b.dirty
+		dirty = b.dirty || b.bound && tx == 'I' && c.crowd.options.Shared
 		if b.failed && tx == 'T' {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Violation is something a client saw that PostgreSQL would not have shown it.
@@ -27,6 +28,7 @@ type verdict struct {
 	kinds      map[string]int // violations by kind
 	done       map[string]int // actions that ran to their end
 	seen       map[string]int // answers that congestion and failures allow
+	longest    time.Duration  // that anybody waited for an answer; told, not judged
 }
 
 func newVerdict() *verdict {
@@ -46,6 +48,12 @@ func (v *verdict) count(of map[string]int, what string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	of[what]++
+}
+
+func (v *verdict) waited(d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.longest = max(v.longest, d)
 }
 
 func (v *verdict) kindCount(kind string) int {
