@@ -73,7 +73,7 @@ var actions = []action{
 	{"set", 6, false, set},
 	{"named statements", 10, false, statements},
 	{"all statements", 2, false, reuse},
-	{"unnamed later", 3, true, tied(later)},
+	{"unnamed later", 3, false, later},
 	{"temporary table", 4, true, temp},
 	{"listen", 4, true, listen},
 	{"advisory lock", 4, true, lock},

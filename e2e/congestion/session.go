@@ -16,16 +16,6 @@ func (c *client) discard() error {
 	return nil
 }
 
-// tied gives the session up afterwards, and with it the server.
-func tied(do func(c *client) error) func(c *client) error {
-	return func(c *client) error {
-		if err := do(c); err != nil {
-			return err
-		}
-		return c.discard()
-	}
-}
-
 // peek looks for what others may have left.
 func peek(c *client) error {
 	c.next()
