@@ -21,7 +21,6 @@ var unsupported = map[string]feature{
 	"admin.audit":                                 {anything, ""},
 	"limits.max_statement":                        {not("0"), "values other than 0"},
 	"upstreams.*.kind":                            {is("dsql"), "`dsql`"},
-	"upstreams.*.schema":                          {anything, ""},
 	"upstreams.*.login.iam.assume_role":           {anything, ""},
 	"upstreams.*.via.privatelink":                 {anything, ""},
 	"upstreams.*.pool.shards":                     {not("1"), "values other than 1"},

@@ -28,7 +28,7 @@ func upstreamShape() *mapping[Upstream] {
 			"TLS server names that select this upstream."),
 		want("schema", optional[UpstreamSchema]{&mapping[UpstreamSchema]{what: "a schema", keys: []key[UpstreamSchema]{
 			want("name", text("a schema's name", checkExactName), func(s *UpstreamSchema) *string { return &s.Name },
-				"The schema that becomes the session's `search_path`.").must(),
+				"The schema that becomes the session's `search_path`, unless the client asks for its own.").must(),
 			want("create", boolean(), func(s *UpstreamSchema) *bool { return &s.Create },
 				"Whether it is created on first use when it is missing.").or("false"),
 		}}}, func(u *Upstream) **UpstreamSchema { return &u.Schema },

@@ -1,8 +1,11 @@
 package config
 
+import "strings"
+
 // checkUpstream applies the rules within one upstream.
 func (d *decoder) checkUpstream(at place, u *Upstream) {
 	d.checkKind(at, u)
+	d.checkSchema(at.key("schema"), u.Schema)
 	d.checkTLS(at.key("tls"), u)
 	d.checkLogin(at.key("login"), u, &u.Login)
 	if u.Pool.MinIdle > u.Pool.Size {
@@ -52,6 +55,18 @@ func (d *decoder) checkKind(at place, u *Upstream) {
 		if u.Pool.MaxLifetime == 0 || u.Pool.MaxLifetime > dsqlMostLifetime {
 			d.at(at.key("pool").key("max_lifetime").path, "found %s; DSQL ends connections at 60m, so at most 59m", short(u.Pool.MaxLifetime))
 		}
+	}
+}
+
+// checkSchema refuses names that mean something else as a search_path, or that no
+// schema can be created by.
+func (d *decoder) checkSchema(at place, s *UpstreamSchema) {
+	switch {
+	case s == nil:
+	case s.Name == "$user":
+		d.at(at.key("name").path, "found $user, which stands for the role's own name in a search_path; needed: that name")
+	case s.Create && strings.HasPrefix(s.Name, "pg_"):
+		d.at(at.key("name").path, "found %q with create; PostgreSQL keeps names that begin with pg_ for itself", cut(s.Name))
 	}
 }
 

@@ -74,7 +74,7 @@ func (h *house) entry(name string, lines ...string) {
 	if !has("login") {
 		lines = append(lines, fmt.Sprintf("login: {user: %s, password: env:ROLE_PW}", role))
 	}
-	if !has("database") {
+	if !has("database") && !strings.Contains(name, "*") {
 		lines = append(lines, "database: app")
 	}
 	fmt.Fprintf(&h.upstreams, "  %s:\n", name)

@@ -35,6 +35,10 @@ func (s *session) unavailable(err error) *fault.Fault {
 		code = sqlstate.UnableToConnect
 	}
 	f := fault.New(fault.Server, code, fmt.Sprintf("could not connect to upstream %q", name)).Because(err)
+	var denied interface{ SQLState() string }
+	if errors.As(err, &denied) && denied.SQLState() != "" {
+		f.Code, f.Message = denied.SQLState(), fmt.Sprintf("upstream %q does not let the gateway in as it is configured", name)
+	}
 	var public interface{ Public() string }
 	if errors.As(err, &public) {
 		f.Detail = public.Public()

@@ -25,6 +25,7 @@ const (
 	StageSSH     Stage = "ssh"     // the bastion, and the channel through it
 	StageTLS     Stage = "tls"     // negotiation, handshake, verification
 	StageLogin   Stage = "login"   // startup and authentication
+	StageSchema  Stage = "schema"  // the schema that sessions work in
 )
 
 // Error says why there is no connection. Its text is for the log and the
@@ -55,6 +56,16 @@ func (e *Error) Parameter() (wire.Fields, bool) {
 		return server.Fields, true
 	}
 	return wire.Fields{}, false
+}
+
+// SQLState is what a client should act on in place of "cannot connect", or "": the
+// server is there, and to try again does not help before its owner has done something.
+func (e *Error) SQLState() string {
+	var server *login.ServerError
+	if e.Stage == StageSchema && errors.As(e.Err, &server) && server.Fields.Code == sqlstate.InsufficientPrivilege {
+		return server.Fields.Code
+	}
+	return ""
 }
 
 const cantChangeParameter = "55P02" // cant_change_runtime_param

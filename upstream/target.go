@@ -75,6 +75,7 @@ type Target struct {
 	require  login.Require
 	token    iam.Key // of a login by IAM
 	versions versions
+	schema   *schema // nil: none is configured
 }
 
 // NewTarget makes a target of an upstream, a login on it (the upstream's or a
@@ -89,6 +90,9 @@ func NewTarget(ctx context.Context, d Dependencies, u *config.Upstream, l *confi
 		host: u.Host, port: u.Port, via: u.Via.SSH,
 		user: l.User, database: database,
 		log: d.Log.With(zap.String("upstream", u.Name), zap.String("database", database)),
+	}
+	if u.Schema != nil {
+		t.schema = newSchema(u.Schema)
 	}
 	t.timeouts.fill()
 	t.dialer = dial.Dialer{Source: d.Egress.SourceIP, Resolver: d.Resolver, Timeout: t.timeouts.Dial}
@@ -168,8 +172,23 @@ func (t *Target) credential(u *config.Upstream, l *config.Login) error {
 // A token that the server does not accept is dropped, and a new one tried once,
 // on a new connection: the old one may have been signed by credentials that were
 // revoked, or in the moment before the role was granted.
+//
+// With a schema configured, that is the connection's search_path, and a connection
+// is handed out only once the schema has been looked for.
 func (t *Target) Open(ctx context.Context) (*Conn, error) {
-	return t.openWith(ctx, []wire.Parameter{{Name: "application_name", Value: applicationName}})
+	startup := []wire.Parameter{{Name: "application_name", Value: applicationName}}
+	if t.schema == nil {
+		return t.openWith(ctx, startup)
+	}
+	c, err := t.openWith(ctx, append(startup, t.schema.parameter()))
+	if err != nil {
+		return nil, err
+	}
+	if err := t.schema.ensure(ctx, c, t.log); err != nil {
+		_ = c.Close()
+		return nil, schemaError(err)
+	}
+	return c, nil
 }
 
 // OpenReplication is Open for a connection that streams ("Streaming Replication

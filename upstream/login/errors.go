@@ -65,8 +65,9 @@ func broken(format string, args ...any) error {
 // maxText bounds each text kept of an ErrorResponse, in bytes.
 const maxText = 1024
 
-// serverError reads an ErrorResponse's body, as far as it can be read.
-func serverError(body []byte) error {
+// ReadError reads an ErrorResponse's body, as far as it can be read: a
+// *ServerError, or a *ProtocolError.
+func ReadError(body []byte) error {
 	f, whole := wire.ParseFields(body)
 	if !whole && f.Message == "" {
 		return broken("malformed ErrorResponse")

@@ -99,7 +99,7 @@ func (x *exchange) run() error {
 func (x *exchange) message(typ byte, body []byte) (done bool, err error) {
 	switch {
 	case typ == wire.ErrorResponse:
-		return false, serverError(body)
+		return false, ReadError(body)
 	case typ == wire.NoticeResponse:
 		return false, nil
 	case !x.in && typ == wire.Authentication:
