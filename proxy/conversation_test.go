@@ -20,7 +20,7 @@ func TestConversations(t *testing.T) {
 	for _, c := range []struct {
 		mode          config.PoolMode
 		size, clients int
-		watched       bool // limits that nobody reaches are enforced all the time
+		watched       bool // limits that nobody reaches are enforced all the time, and servers keep few statements
 	}{
 		{config.PoolTransaction, 1, 2, false},
 		{config.PoolTransaction, 1, 2, true},
@@ -41,6 +41,7 @@ func TestConversations(t *testing.T) {
 			if c.watched {
 				r.proxy.limits = newLimits(all())
 				r.proxy.limits.tick, r.proxy.limits.sweep = 1, 1 // in every turn of the loop
+				r.proxy.limits.loaded = 2
 			}
 			var servers, clients sync.WaitGroup
 			defer servers.Wait()

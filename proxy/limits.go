@@ -23,6 +23,8 @@ type limits struct {
 	tick  time.Duration // how often server connections in use are looked at
 	sweep time.Duration // how often all sessions are
 	grace time.Duration // from cancelling a statement to giving up its server
+
+	loaded int // statements kept on one server
 }
 
 const (
@@ -41,7 +43,7 @@ func newLimits(c config.Limits) limits {
 	l := limits{
 		clientIdle: c.ClientIdle, idleInTransaction: c.IdleInTransaction,
 		statement: c.Statement, waitNotice: c.WaitNotice,
-		tick: idleTick, grace: cancelGrace,
+		tick: idleTick, grace: cancelGrace, loaded: maxLoaded,
 	}
 	// A limit is kept to a tenth, but no better than to leastTick.
 	for _, d := range []time.Duration{l.idleInTransaction, l.statement} {

@@ -55,7 +55,7 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 	b.refused = nil
 	b.probed, b.expiry = probe{}, expiry{}
 	s.host.watchBackends()
-	s.native, s.forgetful = false, false
+	s.native, s.forgetful, s.rereading = false, false, false
 	s.fresh, s.parsed, s.restore, s.text = true, false, restoreNone, text{}
 	if s.host.upstream.Pool.Mode == config.PoolSession {
 		s.pinTo(pinMode)

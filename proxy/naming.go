@@ -81,6 +81,9 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 		return withheld, 0, typ
 	}
 	s.replace(m[:at], known.statement.name, size-len(name))
+	if s.rereading && !known.statement.private() {
+		b.loaded.drop(known.statement) // nobody knows how it was read, if it was prepared just now
+	}
 	if typ == wire.Bind {
 		if known.does != nil {
 			s.touch(known.does)
@@ -157,7 +160,7 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 	if length == 0 {
 		return native, 0, wire.Parse // malformed, and the server says so
 	}
-	if length > maxKeptText || s.prepared.bytes+length+preparedOverhead > maxPrepared {
+	if length > maxKeptText || s.rereading || s.prepared.bytes+length+preparedOverhead > maxPrepared {
 		s.pinTo(pinStatement)
 		st := s.host.private()
 		s.prepared.define(key, st)
@@ -217,10 +220,11 @@ func (s *session) expectShape(c *loaded) {
 // makeRoom closes what was not used for long.
 func (s *session) makeRoom() {
 	b := s.backend
-	if len(b.loaded.byStatement) < maxLoaded {
-		return
-	}
-	if old := b.loaded.oldest(); old != nil {
+	for len(b.loaded.byStatement) >= s.host.limits.loaded {
+		old := b.loaded.oldest()
+		if old == nil {
+			return
+		}
 		s.ownClose(old.statement.name)
 		b.loaded.drop(old.statement)
 	}

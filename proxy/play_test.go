@@ -23,6 +23,7 @@ import (
 //	A quiet            nothing comes for a moment
 //	A closed           the end comes, and nothing else
 //	A close, A reset   it leaves, politely (FIN) or not (RST), and its session ends
+//	A vanish           it leaves, and its session may not know yet
 //	A open k=v …       client A comes in with these startup parameters; A greeted reads the greeting
 //	later 11m          the limits are enforced as if so much time had passed
 //	pins SET=1/2       so many sessions are pinned, and were, by reason
@@ -33,12 +34,13 @@ import (
 // reread(name=value name=value) sets how texts are read, values(name name) asks for parameters, isthere(temporary object) for what pins,
 // and value(x|y) is a row that says x, and y as the value to return to.
 type play struct {
-	name string
-	mode config.PoolMode // default: transaction
-	size int             // default: 1
-	wait time.Duration   // default: longer than a test takes
-	hold config.Limits   // default: none
-	text string
+	name   string
+	mode   config.PoolMode // default: transaction
+	size   int             // default: 1
+	wait   time.Duration   // default: longer than a test takes
+	hold   config.Limits   // default: none
+	loaded int             // statements kept on a server; default: more than a test has
+	text   string
 }
 
 func (s play) run(t *testing.T) {
@@ -56,6 +58,9 @@ func (s play) run(t *testing.T) {
 				u.Pool.Mode = s.mode
 			}
 		})
+		if s.loaded > 0 {
+			r.proxy.limits.loaded = s.loaded
+		}
 		p := &player{rig: r, ends: make(map[string]*end)}
 		defer func() {
 			if t.Failed() {
@@ -134,6 +139,8 @@ func (p *player) step(t *testing.T, line string) {
 		e.quiet()
 	case verb == "closed":
 		e.closed()
+	case verb == "vanish":
+		_ = e.Close()
 	case verb == "close", verb == "reset":
 		before := p.sessions()
 		if verb == "reset" {

@@ -128,6 +128,9 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 		b.skipping, b.copyOpen = false, false
 		b.requests.pop()
 		b.ready = b.requests.n == 0
+		if s := b.session; s != nil && b.ready {
+			s.rereading = false // what changed was reported before this
+		}
 		if s := b.session; s != nil && !drop {
 			drop = s.withholds(b)
 		}

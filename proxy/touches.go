@@ -19,6 +19,7 @@ type touches struct {
 	all     bool     // RESET ALL
 	read    bool     // a SET or RESET is in it, and is accounted for
 	unread  bool     // one may be in it, and nobody knows of which parameter
+	rereads bool     // the server may read texts in another way afterwards
 	unknown pin      // pinConfig: it sets nobody knows which parameter
 }
 
@@ -149,6 +150,7 @@ func (t *touches) statements(text []byte) bool {
 // set takes account of one parameter. SET LOCAL leaves nothing behind.
 func (t *touches) set(name string, local bool) {
 	t.read = true
+	t.rereads = t.rereads || slices.ContainsFunc(readingNames[:], func(r string) bool { return strings.EqualFold(r, name) })
 	switch {
 	case isRole(name):
 		t.pins |= pinRole.bit()
