@@ -33,7 +33,6 @@ const maxTouched = 2 * maxSettings
 // statement made of it, is sent to the server.
 func (s *session) touch(t *touches) {
 	s.pinAll(t.pins)
-	s.rereading = s.rereading || t.rereads || t.all || t.unread || t.unknown != pinNone
 	s.suspect |= s.pins & (t.lifts | t.pins&pinRole.bit())
 	if len(t.names) == 0 && !t.all && !t.read && !t.unread && t.unknown == pinNone {
 		return

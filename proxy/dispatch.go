@@ -115,7 +115,7 @@ func (s *session) note(m []byte, size int, d dispatch) {
 		if d.unnamed {
 			s.parsed = false
 			if s.text.does != nil {
-				s.touch(s.text.does) // it may run once more
+				s.run(s.text.does) // it may run once more
 			}
 			s.forgetful = s.forgetful || s.text.forgets
 		}

@@ -13,6 +13,7 @@ type loaded struct {
 	used      uint64 // backend.uses when it was last used
 	described bool   // shape is known: the server has answered
 	name      string // until then: the client's name for it, "" when it was not the client who prepared it
+	passing   bool   // nobody knows how it was read: it is not there for the next client
 	cycle     uint32 // until then: the client's pipeline in which it was sent
 }
 
@@ -30,6 +31,7 @@ type loadeds struct {
 	due         []*loaded // in the order of the requests
 	uses        uint64
 	strays      int
+	passing     bool // some are
 }
 
 func (l *loadeds) touch(c *loaded) {
@@ -82,6 +84,20 @@ func (l *loadeds) clear() {
 func (l *loadeds) suspect() {
 	for st, c := range l.byStatement {
 		if c.described && !st.private() {
+			l.strays++
+			l.drop(st)
+		}
+	}
+}
+
+// pass forgets those that are not there for the next client.
+func (l *loadeds) pass() {
+	if !l.passing {
+		return
+	}
+	l.passing = false
+	for st, c := range l.byStatement {
+		if c.passing {
 			l.strays++
 			l.drop(st)
 		}

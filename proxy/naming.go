@@ -76,17 +76,17 @@ func (s *session) rename(m []byte, size int, name []byte, at int) (n naming, hea
 	case c != nil && !c.described && c.cycle != s.prepared.cycle:
 		s.awaiting = true
 		return withheld, 0, typ
+	case s.rereadingEnds():
+		s.awaiting = true
+		return withheld, 0, typ
 	default:
 		s.load(string(key), known.statement)
 		return withheld, 0, typ
 	}
 	s.replace(m[:at], known.statement.name, size-len(name))
-	if s.rereading && !known.statement.private() {
-		b.loaded.drop(known.statement) // nobody knows how it was read, if it was prepared just now
-	}
 	if typ == wire.Bind {
 		if known.does != nil {
-			s.touch(known.does)
+			s.run(known.does)
 		}
 		s.forgetful = s.forgetful || known.forgets
 	}
@@ -160,7 +160,11 @@ func (s *session) parse(m []byte, size int, key []byte, known bool) (n naming, h
 	if length == 0 {
 		return native, 0, wire.Parse // malformed, and the server says so
 	}
-	if length > maxKeptText || s.rereading || s.prepared.bytes+length+preparedOverhead > maxPrepared {
+	if s.rereadingEnds() {
+		s.awaiting = true
+		return withheld, 0, 0
+	}
+	if s.rereading || length > maxKeptText || s.prepared.bytes+length+preparedOverhead > maxPrepared {
 		s.pinTo(pinStatement)
 		st := s.host.private()
 		s.prepared.define(key, st)
@@ -197,7 +201,7 @@ func (s *session) load(name string, st *statement) {
 	s.ownDescribe(st.name)
 	s.reread(was, now)
 	s.host.assembly = append(s.host.assembly, flush...)
-	s.expectShape(&loaded{statement: st})
+	s.expectShape(&loaded{statement: st, passing: s.rereading})
 	s.loading, s.wanted = true, name
 }
 
@@ -214,6 +218,7 @@ func (s *session) loadingDone() {
 func (s *session) expectShape(c *loaded) {
 	l := &s.backend.loaded
 	l.add(c)
+	l.passing = l.passing || c.passing
 	l.due = append(l.due, c)
 }
 

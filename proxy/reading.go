@@ -17,6 +17,23 @@ type reading struct {
 // readingNames are those that every server reports.
 var readingNames = [...]string{"client_encoding", "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings"}
 
+// readsBy reports whether a parameter, in lower case, is one of them.
+func readsBy(name string) bool {
+	return slices.ContainsFunc(readingNames[:], func(n string) bool { return strings.EqualFold(n, name) })
+}
+
+// run takes account of what a text does that is carried out now.
+func (s *session) run(t *touches) {
+	s.touch(t)
+	s.rereading = s.rereading || t.rereads
+}
+
+// rereadingEnds reports whether how the server reads texts is about to be known.
+func (s *session) rereadingEnds() bool {
+	q := &s.backend.requests
+	return s.rereading && q.n > 0 && q.conclusive(q.n)
+}
+
 // reading is how the server reads a text now.
 func (s *session) reading() reading {
 	var r reading

@@ -128,8 +128,8 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 		b.skipping, b.copyOpen = false, false
 		b.requests.pop()
 		b.ready = b.requests.n == 0
-		if s := b.session; s != nil && b.ready {
-			s.rereading = false // what changed was reported before this
+		if b.session != nil && b.ready {
+			b.session.rereading = false // what has changed was reported by now
 		}
 		if s := b.session; s != nil && !drop {
 			drop = s.withholds(b)

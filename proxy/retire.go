@@ -103,6 +103,7 @@ func (b *backend) recycle() {
 func (b *backend) release() {
 	b.session = nil
 	b.stream.Resume()
+	b.loaded.pass()
 	switch {
 	case b.spoiled:
 		b.end("a library was loaded")

@@ -65,7 +65,7 @@ type session struct {
 	stale     bool // it has another shape than the client knows
 	awaiting  bool // the next message depends on a reply that is due
 	forgetful bool // what was sent may make the server forget all statements
-	rereading bool // what was sent may change how the server reads texts, and it has not said yet
+	rereading bool // how the server reads texts is not known before ReadyForQuery
 	native    bool // the server knows the client's statements by the client's names
 	adopting  bool // it is being told them
 	skipping  bool // an error was answered here: everything up to the next Sync is ignored

@@ -61,5 +61,9 @@ func (s *session) scan(piece []byte, last bool) {
 		sql, _, _ = wire.TakeCString(piece)
 	}
 	t.does = readTouches(t.found, sql, s.backend.reported(clientEncoding))
-	s.touch(t.does)
+	if t.kind == wire.Query {
+		s.run(t.does)
+	} else {
+		s.touch(t.does)
+	}
 }

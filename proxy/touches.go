@@ -19,8 +19,8 @@ type touches struct {
 	all     bool     // RESET ALL
 	read    bool     // a SET or RESET is in it, and is accounted for
 	unread  bool     // one may be in it, and nobody knows of which parameter
-	rereads bool     // the server may read texts in another way afterwards
 	unknown pin      // pinConfig: it sets nobody knows which parameter
+	rereads bool     // texts behind it may be read in another way
 }
 
 // readTouches looks closely at a text in which words were found. text is nil when
@@ -50,6 +50,7 @@ func readTouches(h hints, text []byte, encoding string) *touches {
 	if h&hintDo != 0 && (text == nil || !t.mentions(text)) {
 		t.unknown = pinSet
 	}
+	t.rereads = t.rereads || t.all || t.unread || t.unknown != pinNone || slices.ContainsFunc(t.names, readsBy)
 	return t
 }
 
@@ -75,10 +76,10 @@ func (s *session) touchBy(m []byte, size int) {
 	switch oid := wire.HeaderLen + 4; {
 	case len(m) >= oid:
 		if t := functionTouches(binary.BigEndian.Uint32(m[wire.HeaderLen:])); t != nil {
-			s.touch(t)
+			s.run(t)
 		}
 	case size >= oid:
-		s.touch(&touches{unknown: pinConfig}) // it may be any function
+		s.run(&touches{unknown: pinConfig, rereads: true}) // it may be any function
 	}
 }
 
@@ -86,7 +87,7 @@ func (s *session) touchBy(m []byte, size int) {
 func functionTouches(oid uint32) *touches {
 	switch oid {
 	case 2078: // set_config
-		return &touches{unknown: pinConfig}
+		return &touches{unknown: pinConfig, rereads: true}
 	case 2880, 2881, 2882, 2883, 2886, 2887, 2888, 2889: // pg_advisory_lock and its relatives
 		return &touches{pins: pinAdvisory.bit()}
 	case 2884, 2885, 2890, 2891, 2892: // pg_advisory_unlock
@@ -116,6 +117,7 @@ func (t *touches) configs(text []byte) bool {
 		} else if !c.Local {
 			t.names = append(t.names, name)
 		}
+		t.rereads = t.rereads || readsBy(name)
 	}
 	// A mention that is no call may be a call after all, in a text within the text.
 	// What PREPARE makes of one runs without a text.
@@ -150,13 +152,14 @@ func (t *touches) statements(text []byte) bool {
 // set takes account of one parameter. SET LOCAL leaves nothing behind.
 func (t *touches) set(name string, local bool) {
 	t.read = true
-	t.rereads = t.rereads || slices.ContainsFunc(readingNames[:], func(r string) bool { return strings.EqualFold(r, name) })
 	switch {
 	case isRole(name):
 		t.pins |= pinRole.bit()
 	case slices.Contains(inscrutable[:], name):
 		t.unread = true
-	case !local:
+	case local:
+		t.rereads = t.rereads || readsBy(name)
+	default:
 		t.names = append(t.names, name)
 	}
 }
