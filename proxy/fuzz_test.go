@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -72,7 +71,8 @@ func newStage(t testing.TB, linked bool) *stage {
 	if st.backend.stream, err = h.loop.Attach(netloop.NewTransport(near), nil, st.backend); err != nil {
 		t.Fatal(err)
 	}
-	s := &session{host: h, writer: &config.Writer{Name: "sync"}, seat: p.door.admission.seat(), profile: &profile{}}
+	none := h.profile(nil)
+	s := &session{host: h, writer: &config.Writer{Name: "sync"}, seat: p.door.admission.seat(), startup: none, profile: none}
 	near, st.client = socketpair(t)
 	if s.stream, err = h.loop.Attach(netloop.NewTransport(near), nil, s); err != nil {
 		t.Fatal(err)
@@ -80,6 +80,7 @@ func newStage(t testing.TB, linked bool) *stage {
 	st.session, h.sessions, h.users = s, s, 1
 	p.keys.issue(s, wire.Version30)
 	p.clients.Add(1)
+	h.enroll(st.backend)
 	st.backend.slot = h.pool.Opened(st.backend)
 	if linked {
 		if slot, _ := h.pool.Acquire(&s.Waiter, s); slot != nil {
@@ -98,8 +99,16 @@ func newStage(t testing.TB, linked bool) *stage {
 // seen is what came out at an end.
 func seen(t testing.TB, c net.Conn) []byte {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	b, _ := io.ReadAll(c) // the end, a reset or the deadline: what came before it counts
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b []byte
+	piece := make([]byte, 64<<10)
+	for n := 1; n > 0; b = append(b, piece[:max(n, 0)]...) {
+		// The end, a reset or nothing more for now: what came before it counts.
+		_ = raw.Read(func(fd uintptr) bool { n, _ = syscall.Read(int(fd), piece); return true })
+	}
 	return b
 }
 

@@ -83,7 +83,9 @@ func newRig(t testing.TB, tune func(*config.Config, *config.Upstream)) *rig {
 		r.proxy.mu.Unlock()
 		if !r.closed {
 			for _, h := range hosts {
-				h.balanced(t)
+				done := make(chan struct{})
+				h.loop.Post(func() { defer close(done); h.balanced(t) })
+				<-done
 			}
 		}
 		r.close()
