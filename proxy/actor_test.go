@@ -229,10 +229,9 @@ func (a *actor) copy(typ byte, body []byte) {
 
 // describe answers with what the text alone decides.
 func (a *actor) describe(kind byte, name string) {
-	text := a.portal
 	if kind == 'S' {
-		var ok bool
-		if text, ok = a.prepared[name]; !ok {
+		text, ok := a.prepared[name]
+		if !ok {
 			a.missing(name)
 			return
 		}

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"pggateway/sqltext"
 	"pggateway/wire"
 )
@@ -73,12 +75,30 @@ func (s *session) minds(m []byte, how naming) bool {
 	case how == renamed && s.pins&pinPrepare.bit() != 0:
 		return true // PREPARE may have given that name
 	case s.prepared.empty() && how != renamed:
-		return false
+		return len(s.backend.loaded.byStatement) > 0 && asksForStatements(m)
 	}
 	var w words
 	w.reset()
 	return w.scan(m[wire.HeaderLen:])&hintNames != 0
 }
+
+// asksForStatements reports whether a message is about pg_prepared_statements, where
+// a client must find none but its own.
+func asksForStatements(m []byte) bool {
+	for {
+		i := bytes.IndexByte(m, '_')
+		if i < 0 || len(m)-i < len(statementsView) {
+			return false
+		}
+		if m = m[i:]; bytes.EqualFold(m[:len(statementsView)], []byte(statementsView)) {
+			return true
+		}
+		m = m[1:]
+	}
+}
+
+// statementsView is what follows the first two letters of its name.
+const statementsView = "_prepared_statement"
 
 // mayMention reports whether a message of this type may have to be minded, for
 // which all of it must be there.
@@ -152,6 +172,9 @@ func (s *session) adopt(typ byte) naming {
 		s.ownClose(st.name)
 	}
 	b.loaded.end()
+	if s.prepared.empty() {
+		return asItIs // it had only to be without those of others
+	}
 	for name, p := range s.prepared.byName {
 		s.ownClose(name)
 		s.ownParse(name, p.statement.key.text)

@@ -180,6 +180,22 @@ func TestStatementsInSQL(t *testing.T) {
 			1< B(|p) D(p) C(p) S
 			1> 2 t n 3 Z
 			A< 2 t n 3 Z`},
+		{name: "who has none finds none", text: `
+			A> P(s|x) S
+			1< C(pggw_1) P(pggw_1|x) D(pggw_1) S
+			1> 3 1 t n Z
+			A< 1 Z
+			B> Q(select from pg_Prepared_statements)
+			1< C(pggw_1) Q(select from pg_Prepared_statements)
+			1> 3 C(SELECT 0) Z
+			B< C(SELECT 0) Z
+			idle 1
+			A> B(|s) S
+			1< C(pggw_1) P(pggw_1|x) D(pggw_1) H
+			1> 3 1 t n
+			1< B(|pggw_1) S
+			1> 2 Z
+			A< 2 Z`},
 	} {
 		p.run(t)
 	}
