@@ -23,6 +23,8 @@ type RDSOptions struct {
 	Port   int    // 0: a free one; it is the port that tokens are signed for
 
 	Keys []AccessKey
+	// Account, when not nil, has further keys: its own and those of its roles' sessions.
+	Account *AWS
 	// Users are the database users that have rds_iam, each with the password the
 	// stand-in logs in with behind: PostgreSQL itself knows nothing of IAM.
 	Users map[string]string
@@ -231,7 +233,11 @@ func (r *RDS) judge(user, token string) error {
 	for _, h := range r.o.Hosts {
 		hosts = append(hosts, net.JoinHostPort(h, strconv.Itoa(r.o.Port)))
 	}
-	err := TokenCheck{Hosts: hosts, Region: r.o.Region, User: user, Keys: r.o.Keys, Now: r.o.Now()}.Verify(token)
+	keys := r.o.Keys
+	if r.o.Account != nil {
+		keys = append(r.o.Account.keys(), keys...)
+	}
+	err := TokenCheck{Hosts: hosts, Region: r.o.Region, User: user, Keys: keys, Now: r.o.Now()}.Verify(token)
 	if _, ok := r.o.Users[user]; err == nil && !ok {
 		err = fmt.Errorf("%w: user %q has no rds_iam", ErrNotAuthorized, user)
 	}
