@@ -16,25 +16,20 @@ type feature struct {
 // unsupported are those features by key, names spelled "*" and indices "[]".
 // It is a constant: supporting a feature is deleting its row.
 var unsupported = map[string]feature{
-	"admin.http":                                  {anything, ""},
-	"admin.users":                                 {anything, ""},
-	"admin.audit":                                 {anything, ""},
-	"limits.max_statement":                        {not("0"), "values other than 0"},
-	"upstreams.*.kind":                            {is("dsql"), "`dsql`"},
-	"upstreams.*.login.iam.assume_role":           {anything, ""},
-	"upstreams.*.via.privatelink":                 {anything, ""},
-	"upstreams.*.pool.shards":                     {not("1"), "values other than 1"},
-	"upstreams.*.failover.hold":                   {not("0s"), "values other than 0"},
-	"writers.*.upstreams.*.mode":                  {is("observe"), "`observe`"},
-	grantsKey:                                     {inspected, "a mapping other than `{replication: true}`, and leaving the key out"},
-	"writers.*.upstreams.*.grants.functions":      {anything, ""},
-	"writers.*.upstreams.*.login.iam.assume_role": {anything, ""},
+	"admin.http":                             {anything, ""},
+	"admin.users":                            {anything, ""},
+	"admin.audit":                            {anything, ""},
+	"limits.max_statement":                   {not("0"), "values other than 0"},
+	"upstreams.*.kind":                       {is("dsql"), "`dsql`"},
+	"upstreams.*.via.privatelink":            {anything, ""},
+	"upstreams.*.pool.shards":                {not("1"), "values other than 1"},
+	"upstreams.*.failover.hold":              {not("0s"), "values other than 0"},
+	"writers.*.upstreams.*.mode":             {is("observe"), "`observe`"},
+	grantsKey:                                {inspected, "a mapping other than `{replication: true}`, and leaving the key out"},
+	"writers.*.upstreams.*.grants.functions": {anything, ""},
 }
 
 const grantsKey = "writers.*.upstreams.*.grants"
-
-// unsupportedSchemes are the secret references that cannot be resolved yet.
-var unsupportedSchemes = map[Scheme]struct{}{SchemeAWSSM: {}, SchemeAWSSSM: {}}
 
 func anything(any) bool { return true }
 
@@ -69,14 +64,6 @@ func (d *decoder) feature(at place, n *yaml.Node, value any) {
 	}
 	d.waiting++
 	d.problem(n, at.path, "%snot supported yet%s", what, hint)
-}
-
-// scheme reports the use of a scheme of secret reference that is not supported yet.
-func (d *decoder) scheme(at place, n *yaml.Node, s Scheme) {
-	if _, ok := unsupportedSchemes[s]; ok {
-		d.waiting++
-		d.problem(n, at.path, "%s: is not supported yet", s)
-	}
 }
 
 // absentGrants reports access without grants, which means that nothing is

@@ -127,9 +127,9 @@ func iamShape() *mapping[IAM] {
 			want("external_id", pattern("letters, digits and +=,.@:/-_, at least two", `^[\w+=,.@:/-]{2,}$`), func(a *AssumeRole) *string { return &a.ExternalID },
 				"The external id that the role's trust policy asks for."),
 			want("session_name", pattern("2 to 64 letters, digits and +=,.@-_", `^[\w+=,.@-]{2,64}$`), func(a *AssumeRole) *string { return &a.SessionName },
-				"The session's name in CloudTrail."),
+				"The session's name in CloudTrail.").or("pggateway"),
 		}}}, func(i *IAM) **AssumeRole { return &i.AssumeRole },
-			"A role, perhaps in the database's account, whose credentials sign the tokens."),
+			"A role, perhaps in the database's account, whose credentials sign the tokens. It is assumed with the gateway's own credentials."),
 	}}
 }
 

@@ -53,7 +53,6 @@ func (s secretValue) read(d *decoder, at place, n *yaml.Node, into *Secret) bool
 		d.show(n)
 	}
 	*into = v
-	d.scheme(at, n, v.Scheme)
 	return true
 }
 
@@ -62,6 +61,12 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // awsName are the characters of Secrets Manager's and Parameter Store's names and ARNs.
 var awsName = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!:-]+$`)
+
+// secretARN and parameterARN are what an ARN must be: the region is taken from it.
+var (
+	secretARN    = regexp.MustCompile(`^arn:aws[a-z-]*:secretsmanager:[a-z]{2,5}(-[a-z]+)+-[0-9]+:[0-9]{12}:secret:.+$`)
+	parameterARN = regexp.MustCompile(`^arn:aws[a-z-]*:ssm:[a-z]{2,5}(-[a-z]+)+-[0-9]+:[0-9]{12}:parameter/.+$`)
+)
 
 func (s secretValue) parse(n *yaml.Node) (v Secret, why string) {
 	text := n.Value
@@ -111,12 +116,17 @@ func (s secretValue) parse(n *yaml.Node) (v Secret, why string) {
 		switch {
 		case !awsName.MatchString(v.Ref):
 			return v, "what follows aws-sm: is not a secret's name or ARN"
+		case strings.HasPrefix(v.Ref, "arn:") && !secretARN.MatchString(v.Ref):
+			return v, "what follows aws-sm: is not the ARN of a secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)"
 		case colon && plain(v.Key) != "":
 			return v, "the json key after # is not usable"
 		}
 	case SchemeAWSSSM:
-		if !awsName.MatchString(ref) {
+		switch {
+		case !awsName.MatchString(ref):
 			return v, "what follows aws-ssm: is not a parameter's name or ARN"
+		case strings.HasPrefix(ref, "arn:") && !parameterARN.MatchString(ref):
+			return v, "what follows aws-ssm: is not the ARN of a parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME)"
 		}
 	case SchemeLiteral, SchemeVerifier:
 	}

@@ -3,7 +3,8 @@
 //
 // Its errors name the reference and never the content. It must not know what a
 // secret is for; it keeps nothing, so that each call sees a changed file. It owns
-// no goroutine, and no file stays open.
+// no goroutine, and no file stays open. What is in AWS it leaves to a Remote, so
+// that nobody who reads a file links the AWS SDK.
 package secret
 
 import (
@@ -19,14 +20,12 @@ import (
 // maxText bounds a resolved secret, in bytes. CA bundles, the longest, have some 200 KiB.
 const maxText = 1 << 20
 
-// ErrNotSupported is wrapped by what a reference to AWS ends with.
-var ErrNotSupported = errors.New("not supported yet")
-
 // Resolver resolves references. It is safe for concurrent use when what it was
 // made of is.
 type Resolver struct {
 	getenv   func(string) string
 	readFile func(string) ([]byte, error)
+	remote   Remote // nil: references to AWS are errors
 }
 
 // NewResolver returns a resolver that reads the environment and files with the
@@ -54,6 +53,14 @@ func (r *Resolver) Text(ctx context.Context, s config.Secret) (string, error) {
 		text = chomp(string(b))
 	case config.SchemeLiteral, config.SchemeVerifier:
 		text = s.Ref
+	case config.SchemeAWSSM, config.SchemeAWSSSM:
+		if r.remote == nil {
+			return "", named(s, errNoRemote)
+		}
+		var err error
+		if text, err = r.remote.Text(ctx, s); err != nil {
+			return "", named(s, err)
+		}
 	default:
 		return "", unresolvable(s)
 	}
@@ -99,16 +106,10 @@ func (r *Resolver) PrivateKey(ctx context.Context, s config.Secret) ([]byte, err
 }
 
 func unresolvable(s config.Secret) error {
-	switch s.Scheme {
-	case "":
+	if s.Scheme == "" {
 		return errors.New("no secret is set")
-	case config.SchemeAWSSM:
-		return named(s, fmt.Errorf("AWS Secrets Manager is %w", ErrNotSupported))
-	case config.SchemeAWSSSM:
-		return named(s, fmt.Errorf("AWS Parameter Store is %w", ErrNotSupported))
-	default:
-		return fmt.Errorf("secret reference of unknown kind %q", string(s.Scheme))
 	}
+	return fmt.Errorf("secret reference of unknown kind %q", string(s.Scheme))
 }
 
 func check(s config.Secret, n int) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"pggateway/cloud"
 	"pggateway/config"
 	"pggateway/e2e/kit"
 	"pggateway/upstream/iam"
@@ -141,6 +142,8 @@ type keys struct {
 	mu sync.Mutex
 	n  int
 }
+
+func (k *keys) Credentials(cloud.Role, string) aws.CredentialsProvider { return k }
 
 func (k *keys) Retrieve(context.Context) (aws.Credentials, error) {
 	k.mu.Lock()

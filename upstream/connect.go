@@ -76,8 +76,9 @@ func (t *Target) reach(ctx context.Context, addresses []netip.Addr) (net.Conn, *
 	return c, nil
 }
 
-// login logs in. token is the one that was sent, if one was.
-func (t *Target) login(ctx context.Context, c *Conn, version uint32, startup []wire.Parameter) (token string, e *Error) {
+// login logs in. sent is the password or token that the server was shown, or a
+// proof of, if it asked for one.
+func (t *Target) login(ctx context.Context, c *Conn, version uint32, startup []wire.Parameter) (sent string, e *Error) {
 	stream := c.stream()
 	reader := wire.NewReader(stream)
 	p := login.Params{
@@ -94,25 +95,15 @@ func (t *Target) login(ctx context.Context, c *Conn, version uint32, startup []w
 		// Without one, as for Ed25519, SCRAM goes without channel binding.
 		p.Binding, _ = scram.ServerEndPoint(c.TLS.ConnectionState().PeerCertificates[0])
 	}
-	switch t.method {
-	case login.Password:
+	if t.method != login.None {
 		p.Secret = func(ctx context.Context) (string, error) {
-			text, err := t.deps.Secrets.Text(ctx, t.password)
+			text, err := t.secret(ctx)
 			if err != nil {
 				return "", &credentialError{err}
 			}
+			sent = text
 			return text, nil
 		}
-	case login.Token:
-		p.Secret = func(ctx context.Context) (string, error) {
-			text, err := t.deps.Tokens.Get(ctx, t.token)
-			if err != nil {
-				return "", &credentialError{err}
-			}
-			token = text
-			return text, nil
-		}
-	case login.None:
 	}
 	var result *login.Result
 	err := within(ctx, t.timeouts.Login, c.Transport, func(ctx context.Context) error {
@@ -121,11 +112,11 @@ func (t *Target) login(ctx context.Context, c *Conn, version uint32, startup []w
 		return err
 	})
 	if err != nil {
-		return token, loginError(err)
+		return sent, loginError(err)
 	}
 	c.Parameters, c.key = result.Parameters, result.Key
 	c.Leftover = bytes.Clone(reader.Buffered())
-	return token, nil
+	return sent, nil
 }
 
 // Conn is a connection that is logged in. Whoever got it owns it, and moves it to

@@ -159,9 +159,11 @@ func serverText(code string) string {
 	return "The upstream refused the login with SQLSTATE " + code + "."
 }
 
-// refusedLogin reports whether the server did not accept who we are.
-func refusedLogin(err error) bool {
+// refusedWith is the SQLSTATE of a server that did not accept who we are; else "".
+func refusedWith(err error) string {
 	var server *login.ServerError
-	return errors.As(err, &server) &&
-		(server.Fields.Code == sqlstate.InvalidAuthorization || server.Fields.Code == sqlstate.InvalidPassword)
+	if errors.As(err, &server) && (server.Fields.Code == sqlstate.InvalidAuthorization || server.Fields.Code == sqlstate.InvalidPassword) {
+		return server.Fields.Code
+	}
+	return ""
 }

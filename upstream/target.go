@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"pggateway/cloud"
 	"pggateway/config"
 	"pggateway/secret"
 	"pggateway/upstream/bastion"
@@ -82,7 +83,7 @@ type Target struct {
 // writer's own), and a database. Certificates and keys of the upstream's TLS are
 // read now, which ctx bounds; passwords and tokens at each login.
 func NewTarget(ctx context.Context, d Dependencies, u *config.Upstream, l *config.Login, database string) (*Target, error) {
-	if err := supported(u, l); err != nil {
+	if err := supported(u); err != nil {
 		return nil, err
 	}
 	t := &Target{
@@ -113,14 +114,12 @@ func NewTarget(ctx context.Context, d Dependencies, u *config.Upstream, l *confi
 }
 
 // supported refuses what the configuration's grammar knows and this package does not.
-func supported(u *config.Upstream, l *config.Login) error {
+func supported(u *config.Upstream) error {
 	switch {
 	case u.Kind == config.KindDSQL:
 		return errors.New("kind dsql is not supported yet")
 	case u.Via.PrivateLink != nil:
 		return errors.New("via.privatelink is not supported yet")
-	case l.IAM != nil && l.IAM.AssumeRole != nil:
-		return errors.New("login.iam.assume_role is not supported yet")
 	}
 	return nil
 }
@@ -146,6 +145,9 @@ func (t *Target) credential(u *config.Upstream, l *config.Login) error {
 		// The real endpoint, whatever is dialled: PrivateLink, bastions and hostaddr
 		// do not change what the server checks the signature against.
 		t.token = iam.Key{HostPort: net.JoinHostPort(u.Host, strconv.Itoa(int(u.Port))), Region: region, User: l.User}
+		if l.IAM.AssumeRole != nil {
+			t.token.Assumed = cloud.Role(*l.IAM.AssumeRole)
+		}
 	case l.Cert:
 		if t.tls == nil || u.TLS.Cert.IsZero() {
 			return errors.New("cert: no client certificate: set tls.cert and tls.key")
@@ -169,9 +171,8 @@ func (t *Target) credential(u *config.Upstream, l *config.Login) error {
 // Open opens a connection and logs in. Each stage ends within its timeout and
 // with ctx. Errors are *Error.
 //
-// A token that the server does not accept is dropped, and a new one tried once,
-// on a new connection: the old one may have been signed by credentials that were
-// revoked, or in the moment before the role was granted.
+// A password or token that the server does not accept is fetched anew, and tried
+// once on a new connection: see renew.
 //
 // With a schema configured, that is the connection's search_path, and a connection
 // is handed out only once the schema has been looked for.
@@ -200,16 +201,13 @@ func (t *Target) OpenReplication(ctx context.Context, mode string, settings []wi
 }
 
 func (t *Target) openWith(ctx context.Context, startup []wire.Parameter) (*Conn, error) {
-	c, token, e := t.open(ctx, startup)
+	c, sent, e := t.open(ctx, startup)
 	if e == nil {
 		return c, nil
 	}
-	if token == "" || !refusedLogin(e) {
+	if !t.renew(ctx, sent, e) {
 		return nil, e
 	}
-	t.deps.Tokens.Drop(t.token, token)
-	t.log.Warn("server refused an IAM token",
-		zap.String("signed_for", t.token.HostPort), zap.String("region", t.token.Region), zap.String("role", t.user), zap.Error(e.Err))
 	if c, _, e = t.open(ctx, startup); e != nil {
 		return nil, e
 	}
@@ -217,22 +215,22 @@ func (t *Target) openWith(ctx context.Context, startup []wire.Parameter) (*Conn,
 }
 
 // open tries once, or twice with a server that does not take our protocol version.
-// token is the one that was sent, if one was.
-func (t *Target) open(ctx context.Context, startup []wire.Parameter) (c *Conn, token string, e *Error) {
+// sent is the password or token that was proved or sent, if one was.
+func (t *Target) open(ctx context.Context, startup []wire.Parameter) (c *Conn, sent string, e *Error) {
 	version := t.versions.next()
-	c, token, e = t.try(ctx, version, startup)
+	c, sent, e = t.try(ctx, version, startup)
 	if !t.versions.heard(version, e) {
-		return c, token, e
+		return c, sent, e
 	}
 	refused := e
-	c, token, e = t.try(ctx, wire.Version30, startup)
+	c, sent, e = t.try(ctx, wire.Version30, startup)
 	if e == nil || e.Stage == StageLogin && !errors.As(e, new(*login.StartupError)) {
 		t.spoke30(refused)
 	}
-	return c, token, e
+	return c, sent, e
 }
 
-func (t *Target) try(ctx context.Context, version uint32, startup []wire.Parameter) (c *Conn, token string, e *Error) {
+func (t *Target) try(ctx context.Context, version uint32, startup []wire.Parameter) (c *Conn, sent string, e *Error) {
 	var addresses []netip.Addr
 	if t.via == nil {
 		if addresses, e = t.resolve(ctx); e != nil {
@@ -243,11 +241,11 @@ func (t *Target) try(ctx context.Context, version uint32, startup []wire.Paramet
 	if e != nil {
 		return nil, "", e
 	}
-	if token, e = t.login(ctx, c, version, startup); e != nil {
+	if sent, e = t.login(ctx, c, version, startup); e != nil {
 		_ = c.Close()
-		return nil, token, e
+		return nil, sent, e
 	}
-	return c, token, nil
+	return c, sent, nil
 }
 
 // within runs f with at most d, and cuts conn's waits when that, or ctx, is over.

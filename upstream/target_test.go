@@ -105,7 +105,6 @@ func TestNewTargetRefuses(t *testing.T) {
 	}{
 		"dsql":        {func(u *config.Upstream) { u.Kind = config.KindDSQL }, "not supported yet"},
 		"privatelink": {func(u *config.Upstream) { u.Via.PrivateLink = &config.PrivateLink{} }, "not supported yet"},
-		"assume_role": {func(u *config.Upstream) { iam(u); u.Login.IAM.AssumeRole = &config.AssumeRole{} }, "not supported yet"},
 		"no login":    {func(u *config.Upstream) { u.Login = config.Login{User: "w"} }, "none of"},
 		"cert without one": {func(u *config.Upstream) {
 			u.Login = config.Login{User: "w", Cert: true}

@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
-	"pggateway/secret"
+	"pggateway/cloud"
 	"pggateway/upstream/bastion"
 )
 
@@ -29,7 +30,7 @@ tunnel user's ~/.ssh/authorized_keys, best with the restrictions shown by
 			if conf.SSH.Identity.IsZero() {
 				return fmt.Errorf("%s has no ssh.identity: add it, then make the key with 'gateway keygen'", o.file)
 			}
-			signer, err := bastion.ReadIdentity(cmd.Context(), secret.NewResolver(os.Getenv, os.ReadFile), conf.SSH.Identity)
+			signer, err := bastion.ReadIdentity(cmd.Context(), newSecrets(cloud.New(zap.NewNop(), time.Now), zap.NewNop()), conf.SSH.Identity)
 			if err != nil {
 				return wrong(fmt.Errorf("ssh.identity: %w", err))
 			}

@@ -29,7 +29,8 @@ transactions finish. The second ends everything at once. The log goes to standar
 error, for people on a terminal, as JSON otherwise.
 
 Every secret, key and certificate of the configuration is read before listening
-begins, and all that is wrong with them is told at once.
+begins, and all that is wrong with them is told at once. Only upstreams' passwords
+that are in AWS are read while it serves: what is wrong with them goes to the log.
 
 Exit code: 0 after a drain that everybody lived to see, 1 when clients were cut
 off or an address could not be bound, 2 for a bad configuration or a secret, key
@@ -88,7 +89,9 @@ func serve(ctx context.Context, conf *config.Config, log *zap.Logger, signals <-
 	p.Serve()
 	trimming := make(chan struct{})
 	go func() { defer close(trimming); trim(ctx) }()
-	defer func() { stop(); <-trimming }()
+	warming := make(chan struct{})
+	go func() { defer close(warming); targets.warm(ctx, conf) }()
+	defer func() { stop(); <-trimming; <-warming }()
 	announce(conf, p, log)
 	for {
 		switch s := <-signals; s {

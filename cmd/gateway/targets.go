@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
+	"pggateway/cloud"
 	"pggateway/config"
 	"pggateway/proxy"
-	"pggateway/secret"
 	"pggateway/upstream"
 	"pggateway/upstream/bastion"
 	"pggateway/upstream/iam"
@@ -27,10 +26,11 @@ type targets struct {
 }
 
 func newTargets(ctx context.Context, conf *config.Config, log *zap.Logger) *targets {
-	secrets := secret.NewResolver(os.Getenv, os.ReadFile)
+	account := cloud.New(log, time.Now)
+	secrets := newSecrets(account, log)
 	return &targets{ctx, upstream.Dependencies{
 		Secrets: secrets,
-		Tokens:  iam.NewTokens(nil, time.Now),
+		Tokens:  iam.NewTokens(account, time.Now),
 		Bastions: bastion.NewSet(ctx, bastion.Options{
 			Source: conf.Egress.SourceIP, Secrets: secrets, Log: log, Now: time.Now,
 		}),
@@ -77,8 +77,9 @@ func (t *targets) try(conf *config.Config) []error {
 	return faults
 }
 
+// password reads a login's password unless AWS has it: see warm.
 func (t *targets) password(l *config.Login) error {
-	if l.Password.IsZero() {
+	if l.Password.IsZero() || inAWS(l.Password) {
 		return nil
 	}
 	_, err := t.deps.Secrets.Text(t.ctx, l.Password)

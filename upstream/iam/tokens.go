@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
+
+	"pggateway/cloud"
 )
 
 const (
@@ -40,12 +42,21 @@ type Key struct {
 	HostPort string // the real endpoint, host:port, whatever is dialled
 	Region   string // of the database
 	User     string // the database role; it counts letter by letter
+
+	Assumed cloud.Role // whose credentials sign; zero: the gateway's own
+}
+
+// Identities have the credentials that sign. *cloud.Account is one.
+type Identities interface {
+	// Credentials returns a role's credentials, the gateway's own for the zero role.
+	// The region is one that the role can be asked for in. It waits for nothing.
+	Credentials(r cloud.Role, region string) aws.CredentialsProvider
 }
 
 // Tokens mints tokens and keeps them. It is safe for concurrent use.
 type Tokens struct {
-	creds aws.CredentialsProvider
-	now   func() time.Time
+	identities Identities
+	now        func() time.Time
 
 	mu   sync.Mutex
 	kept map[Key]*token
@@ -66,14 +77,9 @@ type mint struct {
 	err  error
 }
 
-// NewTokens returns an empty store. With nil credentials it uses the SDK's default
-// chain (environment, shared profile, web identity, container, instance), looked up
-// when the first token is asked for.
-func NewTokens(creds aws.CredentialsProvider, now func() time.Time) *Tokens {
-	if creds == nil {
-		creds = newChain()
-	}
-	return &Tokens{creds: creds, now: now, kept: make(map[Key]*token)}
+// NewTokens returns an empty store.
+func NewTokens(identities Identities, now func() time.Time) *Tokens {
+	return &Tokens{identities: identities, now: now, kept: make(map[Key]*token)}
 }
 
 // Get returns a token that is at most ten minutes old, and whose credentials have
@@ -164,7 +170,7 @@ func (t *Tokens) run(ctx context.Context, k Key, e *token, m *mint) {
 
 // sign makes a token. expires is when its credentials do, or zero.
 func (t *Tokens) sign(ctx context.Context, k Key) (text string, expires time.Time, err error) {
-	creds, err := t.creds.Retrieve(ctx)
+	creds, err := t.identities.Credentials(k.Assumed, k.Region).Retrieve(ctx)
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("AWS credentials: %w", err)
 	}

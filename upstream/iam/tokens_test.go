@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"pggateway/cloud"
 )
 
 var key = Key{HostPort: "db.c9akciq32.us-east-1.rds.amazonaws.com:5432", Region: "us-east-1", User: "sync_writer"}
@@ -23,6 +25,9 @@ type vault struct {
 	err   error
 	wait  chan struct{} // when set, Retrieve waits for it to close, or for ctx
 }
+
+// Credentials gives every role the same.
+func (v *vault) Credentials(cloud.Role, string) aws.CredentialsProvider { return v }
 
 func (v *vault) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	v.mu.Lock()
@@ -320,4 +325,25 @@ func TestOldKeysAreForgotten(t *testing.T) {
 			t.Errorf("%d keys kept", n)
 		}
 	})
+}
+
+// roles gives each role its own.
+type roles map[cloud.Role]*vault
+
+func (r roles) Credentials(role cloud.Role, _ string) aws.CredentialsProvider { return r[role] }
+
+// A token is signed by the role's credentials, and roles do not share tokens.
+func TestTokensOfRoles(t *testing.T) {
+	role := cloud.Role{ARN: "arn:aws:iam::123456789012:role/sync", ExternalID: "x"}
+	all := roles{{}: {}, role: {}}
+	tokens := NewTokens(all, time.Now)
+	assumed := key
+	assumed.Assumed = role
+	for range 20 {
+		get(t, tokens, key)
+		get(t, tokens, assumed)
+	}
+	if all[role].count() != 1 || all[cloud.Role{}].count() != 1 {
+		t.Errorf("%d and %d lookups for 20 tokens each, want one each", all[role].count(), all[cloud.Role{}].count())
+	}
 }
