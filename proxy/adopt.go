@@ -172,7 +172,7 @@ func (s *session) adopt(typ byte) naming {
 		s.ownClose(st.name)
 	}
 	b.loaded.end()
-	if s.prepared.empty() {
+	if s.prepared.empty() && s.pins&pinPrepare.bit() == 0 {
 		return asItIs // it had only to be without those of others
 	}
 	for name, p := range s.prepared.byName {

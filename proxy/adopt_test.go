@@ -179,7 +179,11 @@ func TestStatementsInSQL(t *testing.T) {
 			A> B(|p) D(p) C(p) S
 			1< B(|p) D(p) C(p) S
 			1> 2 t n 3 Z
-			A< 2 t n 3 Z`},
+			A< 2 t n 3 Z
+			A> P(p|y) S
+			1< P(p|y) S
+			1> E(42P05) Z
+			A< E(42P05) Z`},
 		{name: "who has none finds none", text: `
 			A> P(s|x) S
 			1< C(pggw_1) P(pggw_1|x) D(pggw_1) S
