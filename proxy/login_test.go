@@ -100,6 +100,8 @@ func FuzzStartup(f *testing.F) {
 			f.Add(seed, secure, true)
 		}
 	}
+	taken := make(chan struct{})
+	close(taken) // a cancel request that is served at once
 	conf := testConfig()
 	conf.Listen = nil
 	crt, key := selfSigned(f, time.Now().Add(time.Hour))
@@ -111,7 +113,7 @@ func FuzzStartup(f *testing.F) {
 		config: conf, log: zap.NewNop(), now: time.Now,
 		secrets: fakeSecrets{"env:PW": password, "env:VERIFIER": verifier},
 		admit:   func(*client) { panic("admitted") },
-		cancel:  func(wire.CancelKey) <-chan struct{} { return nil },
+		cancel:  func(wire.CancelKey) <-chan struct{} { return taken },
 	})
 	if err != nil {
 		f.Fatal(err)
