@@ -62,6 +62,15 @@ func New(log *zap.Logger, now func() time.Time) *Account {
 	return a
 }
 
+// Ahead is by how much this machine's clock is ahead of AWS's, by AWS's latest
+// answer; 0 when that is too little to matter, or AWS was not asked yet.
+func (a *Account) Ahead() time.Duration {
+	if d := time.Duration(a.clock.ahead.Load()); d.Abs() > clockTolerance {
+		return d.Round(time.Second)
+	}
+	return 0
+}
+
 // own are the gateway's own credentials.
 type own struct{ a *Account }
 

@@ -23,6 +23,8 @@ type clock struct {
 	now func() time.Time
 	log *zap.Logger
 	off atomic.Bool // and it was told
+
+	ahead atomic.Int64 // by the latest answer
 }
 
 // watch has every client's answers looked at.
@@ -44,6 +46,7 @@ func (c *clock) compare(date string) {
 		return
 	}
 	ahead := c.now().Sub(theirs)
+	c.ahead.Store(int64(ahead))
 	off := ahead.Abs() > clockTolerance
 	if c.off.Swap(off) != off && off {
 		c.log.Warn("this machine's clock differs from AWS's, and databases will refuse IAM tokens: have it set by NTP",

@@ -46,6 +46,9 @@ var arrows = []arrow{
 	{from: "upstream/...", to: "pool/...", why: "it opens connections; who keeps them, and for how long, is not its business"},
 	{from: "upstream/...", to: "authz/...", why: "who may do what is decided before a statement reaches it"},
 	{from: "upstream/...", to: "admin/...", why: "it is asked for its state; it does not report"},
+	{from: "check/...", to: "proxy/...", why: "it works without a running gateway, and says what is there, not what the proxy makes of it"},
+	{from: "check/...", to: "pool/...", why: "as proxy"},
+	{from: "upstream/...", to: "check/...", why: "it is checked, and does not know by whom"},
 	{from: "authz/...", to: "proxy/...", why: "a decision depends on the statement and the grants alone, so that `gateway explain` gives the very same"},
 	{from: "authz/...", to: "upstream/...", why: "as proxy"},
 	{from: "authz/...", to: "pool/...", why: "as proxy"},
@@ -98,7 +101,7 @@ func (a arrow) violations(packages []imports) []string {
 // rooms are the module's own packages at its top, whose short names arrows use.
 var rooms = []string{
 	"cmd", "config", "wire", "sqlstate", "fault", "scram", "secret", "netloop", "proxy", "pool", "upstream", "authz",
-	"admin", "cloud", "sqltext", "e2e", "bench", "scripts",
+	"admin", "cloud", "sqltext", "check", "e2e", "bench", "scripts",
 }
 
 func matches(pattern, path string) bool {

@@ -101,6 +101,12 @@ func via(s *kit.SSHD, hostKey string) string {
 // who may do everything everywhere, and further ones, as YAML indented by two.
 func (h *house) start(listen string, extraWriters ...string) *kit.Gateway {
 	h.t.Helper()
+	h.gateway = kit.StartGateway(h.t, kit.GatewayOptions{Config: h.config(listen, extraWriters...), Dir: h.dir, Env: h.env})
+	return h.gateway
+}
+
+// config is the gateway.yaml that start runs with.
+func (h *house) config(listen string, extraWriters ...string) string {
 	if listen == "" {
 		listen = "{address: 127.0.0.1:0}"
 	}
@@ -116,8 +122,7 @@ func (h *house) start(listen string, extraWriters ...string) *kit.Gateway {
 	for _, w := range extraWriters {
 		b.WriteString(w)
 	}
-	h.gateway = kit.StartGateway(h.t, kit.GatewayOptions{Config: b.String(), Dir: h.dir, Env: h.env})
-	return h.gateway
+	return b.String()
 }
 
 // access is the YAML that lets a writer do everything everywhere.

@@ -152,6 +152,10 @@ func (c *Conn) Close() error { return c.Transport.Close() }
 // gave none.
 func (c *Conn) PID() uint32 { return c.key.PID }
 
+// Address is the server's, as it was dialled; zero through a bastion, which
+// resolves names itself.
+func (c *Conn) Address() netip.Addr { return c.address }
+
 // Cancel asks the server to cancel what the connection does, by a connection of
 // its own: the same way, the same address where we know it (a name may stand for
 // several servers, or another one by now), and TLS where this one has it. It

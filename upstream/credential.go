@@ -17,6 +17,16 @@ func (t *Target) secret(ctx context.Context) (string, error) {
 	return t.deps.Secrets.Text(ctx, t.password)
 }
 
+// Credential fetches what the login is proved with, the password or a token, and
+// sends it nowhere.
+func (t *Target) Credential(ctx context.Context) error {
+	if t.method == login.None {
+		return nil
+	}
+	_, err := t.secret(ctx)
+	return err
+}
+
 // renew decides what to do about a login that failed with e after the server had
 // seen sent, and reports whether it is to be tried once more. Logins that others
 // try meanwhile come to the same result without fetching again.

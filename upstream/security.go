@@ -141,9 +141,11 @@ func (s *security) verifyChain(state tls.ConnectionState) error {
 
 const refusedTLS = "The upstream refused the TLS connection."
 
+// ErrNoTLS says that the server takes plaintext only.
+var ErrNoTLS = errors.New("the server answered SSLRequest with N: it does not take TLS")
+
 // Errors of the negotiation before TLS.
 var (
-	errNoTLS    = errors.New("the server answered SSLRequest with N: it does not take TLS")
 	errNotAsked = errors.New("the server answered SSLRequest with something other than S and N")
 	errNoALPN   = errors.New("the server took direct TLS without the protocol postgresql: it does not know direct negotiation")
 	errNoAsking = errors.New("the server did not ask for the certificate (tls.cert) that proves the login")
@@ -194,7 +196,7 @@ func requestTLS(conn net.Conn) error {
 	case 'S':
 		return nil
 	case 'N':
-		return errNoTLS
+		return ErrNoTLS
 	}
 	return fmt.Errorf("%w: %q", errNotAsked, answer[0])
 }
@@ -210,7 +212,7 @@ func (s *security) explain(err error) *Error {
 	switch {
 	case timedOut(err):
 		return say("The upstream stopped answering while TLS was set up.", "TLS was not set up in time")
-	case errors.Is(err, errNoTLS):
+	case errors.Is(err, ErrNoTLS):
 		return &Error{StageTLS, err, "The upstream does not take TLS connections."}
 	case errors.Is(err, errNotAsked), errors.As(err, &record):
 		return say("The upstream does not answer as a PostgreSQL server with TLS does.", "not TLS")

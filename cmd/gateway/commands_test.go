@@ -24,7 +24,7 @@ func commands() []string {
 
 func TestHelp(t *testing.T) {
 	names := commands()
-	if got := strings.Join(names, " "); got != "egress keygen passwd pubkey run schema validate version" {
+	if got := strings.Join(names, " "); got != "check egress keygen passwd pubkey run schema validate version" {
 		t.Errorf("commands %s", got)
 	}
 	for _, name := range append(names, "help") {
@@ -70,7 +70,7 @@ func TestUsageErrors(t *testing.T) {
 		if r := gateway(t, "", name, "--no-such-flag"); r.code != exitUsage || r.stdout != "" {
 			t.Errorf("%s with an unknown flag: %+v", name, r)
 		}
-		if name == "egress" {
+		if name == "egress" || name == "check" {
 			continue
 		}
 		if r := gateway(t, "", name, "x"); r.code != exitUsage || r.stdout != "" {
@@ -83,7 +83,7 @@ func TestUsageErrors(t *testing.T) {
 func TestNoConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "none.yaml")
-	for _, name := range []string{"run", "validate", "egress", "keygen", "pubkey"} {
+	for _, name := range []string{"run", "validate", "check", "egress", "keygen", "pubkey"} {
 		gateway(t, "", name, "-c", missing).want(t, exitUsage, "",
 			"gateway: "+missing+": no such file: name the configuration with -c FILE\n")
 		gateway(t, "", name, "-c", dir).want(t, exitUsage, "", "gateway: "+dir+": cannot be read: is a directory\n")
@@ -139,7 +139,7 @@ func TestFullDisk(t *testing.T) {
 	defer full.Close()
 	key := filepath.Join(t.TempDir(), "id")
 	for _, args := range []string{
-		"version", "schema", "passwd", "validate -c testdata/egress.yaml", "egress -c testdata/egress.yaml", "keygen --out " + key,
+		"version", "schema", "passwd", "validate -c testdata/egress.yaml", "egress -c testdata/egress.yaml", "check --timeout 1ms -c testdata/egress.yaml straight", "keygen --out " + key,
 	} {
 		root := newRoot()
 		var errs strings.Builder

@@ -30,6 +30,7 @@ address, with credentials that the writers never see.`,
 		Example: `  gateway passwd                    # a verifier for a writer, to put into gateway.yaml
   gateway validate -c gateway.yaml  # what is wrong with it, or what it routes
   gateway egress                    # what the databases' owners must allow
+  gateway check                     # whether they have, and what is missing
   gateway run -c gateway.yaml       # serve`,
 		Version:           versionLine(),
 		SilenceUsage:      true,
@@ -47,7 +48,7 @@ address, with credentials that the writers never see.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, "%v", err) })
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
-		newRun(o), newValidate(o), newEgress(o), newKeygen(o), newPubkey(o),
+		newRun(o), newValidate(o), newCheck(o), newEgress(o), newKeygen(o), newPubkey(o),
 		newPasswd(), newSchema(), newVersion(),
 	)
 	return root

@@ -23,12 +23,14 @@ import (
 type targets struct {
 	ctx  context.Context // bounds the reading of certificates
 	deps upstream.Dependencies
+
+	account *cloud.Account
 }
 
 func newTargets(ctx context.Context, conf *config.Config, log *zap.Logger) *targets {
 	account := cloud.New(log, time.Now)
 	secrets := newSecrets(account, log)
-	return &targets{ctx, upstream.Dependencies{
+	return &targets{ctx: ctx, account: account, deps: upstream.Dependencies{
 		Secrets: secrets,
 		Tokens:  iam.NewTokens(account, time.Now),
 		Bastions: bastion.NewSet(ctx, bastion.Options{

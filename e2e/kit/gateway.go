@@ -96,7 +96,14 @@ type Result struct {
 // RunGateway runs one of the gateway's commands to its end, for a minute at most.
 func RunGateway(t T, stdin string, args ...string) Result {
 	t.Helper()
+	return RunGatewayIn(t, nil, stdin, args...)
+}
+
+// RunGatewayIn is RunGateway with further variables ("NAME=value") in its environment.
+func RunGatewayIn(t T, env []string, stdin string, args ...string) Result {
+	t.Helper()
 	cmd := exec.Command(GatewayBinary(t), args...)
+	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
