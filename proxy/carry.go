@@ -166,7 +166,7 @@ func (s *session) dirty() bool {
 // which is between transactions. It may have to ask for that; then it is called
 // again when the answer has come.
 func (s *session) settled() bool {
-	if s.carried == nil && s.pins|s.wary == 0 && s.pin == pinNone {
+	if s.carried == nil && s.pins|s.wary == 0 && s.pin == pinNone && !s.unbound {
 		return true // who sets nothing comes no further
 	}
 	if s.pins&pinMode.bit() != 0 {
@@ -174,8 +174,8 @@ func (s *session) settled() bool {
 		s.settlePin()
 		return false
 	}
-	if !s.parsed {
-		s.pins &^= pinUnnamed.bit()
+	if s.pins &^= pinUnnamed.bit(); s.unbound {
+		s.pins |= pinUnnamed.bit() // it will be bound after the transaction
 	}
 	c := s.carried
 	if s.acted {

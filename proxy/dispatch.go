@@ -95,17 +95,17 @@ func (s *session) note(m []byte, size int, d dispatch) {
 	typ := m[0]
 	s.heard = s.host.loop.Now()
 	s.acted = true
+	if typ == wire.Bind && d.kind == typ && !d.unnamed {
+		d.kind = bindNamed
+	}
 	b.request(typ, d.kind)
 	switch typ {
 	case wire.Query:
-		s.parsed = false
 		s.text = text{kind: typ}
 		b.words.reset()
 		s.scanning = true
 	case wire.Parse:
-		if d.unnamed {
-			s.parsed, b.unnamed = true, true
-		}
+		b.unnamed = b.unnamed || d.unnamed
 		s.text = text{kind: typ, forgets: d.forgets}
 		b.words.reset()
 		s.scanning = true
@@ -113,7 +113,6 @@ func (s *session) note(m []byte, size int, d dispatch) {
 		s.touchBy(m, size)
 	case wire.Bind:
 		if d.unnamed {
-			s.parsed = false
 			if s.text.does != nil {
 				s.run(s.text.does) // it may run once more
 			}
@@ -121,9 +120,6 @@ func (s *session) note(m []byte, size int, d dispatch) {
 		}
 	case wire.Sync:
 		s.prepared.cycle++
-		if s.parsed {
-			s.pinTo(pinUnnamed) // it will be bound after the transaction
-		}
 	}
 }
 

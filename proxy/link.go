@@ -56,7 +56,7 @@ func (s *session) link(slot *pool.Slot[*backend]) {
 	b.probed, b.expiry = probe{}, expiry{}
 	s.host.watchBackends()
 	s.native, s.forgetful, s.rereading = false, false, false
-	s.fresh, s.parsed, s.restore, s.text = true, false, restoreNone, text{}
+	s.fresh, s.unbound, s.restore, s.text = true, false, restoreNone, text{}
 	if s.host.upstream.Pool.Mode == config.PoolSession {
 		s.pinTo(pinMode)
 	}

@@ -313,6 +313,34 @@ func TestExtended(t *testing.T) {
 			1> 2 C(A) Z
 			A< 2 C(A) Z
 			1< Q(b)`},
+		{name: "whatever is skipped meanwhile", text: `
+			A> P(|a) S
+			1< P(|a) S
+			1> 1 Z
+			A< 1 Z
+			A> P(n|selekt) P(|b) B E S
+			1< C(pggw_1) P(pggw_1|selekt) D(pggw_1) P(|b) B E S
+			1> 3 E(42601) Z
+			A< E(42601) Z
+			B> Q(b)
+			waiting 1
+			A> B E S
+			1< B E S
+			1> 2 C(A) Z
+			A< 2 C(A) Z
+			1< Q(b)`},
+		{name: "or until it fails to be replaced", text: `
+			A> P(|a) S
+			1< P(|a) S
+			1> 1 Z
+			A< 1 Z
+			B> Q(b)
+			waiting 1
+			A> P(|selekt) B E S
+			1< P(|selekt) B E S
+			1> E(42601) Z
+			A< E(42601) Z
+			1< Q(b)`},
 		{name: "or until another takes its place", text: `
 			A> P(|a) S
 			1< P(|a) S

@@ -126,6 +126,9 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 			return drop, fmt.Errorf("ReadyForQuery with status %q", b.tx)
 		}
 		b.skipping, b.copyOpen = false, false
+		if kind == wire.Query && b.session != nil {
+			b.session.unbound = false // a Query drops the unnamed statement
+		}
 		b.requests.pop()
 		b.ready = b.requests.n == 0
 		if b.session != nil && b.ready {
@@ -155,9 +158,16 @@ func (b *backend) reply(typ byte, body []byte, size int) (drop bool, err error) 
 		if kind == define {
 			b.confirmed()
 			kind = wire.Parse
+		} else if b.session != nil && !drop {
+			b.session.unbound = true
 		}
 		return drop, b.expect(wire.Parse, kind, typ)
 	case wire.BindComplete:
+		if kind == bindNamed {
+			kind = wire.Bind
+		} else if b.session != nil && !drop {
+			b.session.unbound = false
+		}
 		return drop, b.expect(wire.Bind, kind, typ)
 	case wire.CloseComplete:
 		if kind == undefine {
@@ -282,6 +292,9 @@ func (b *backend) failed(kind byte, own bool, body []byte) error {
 			return errUnasked
 		}
 	default:
+		if b.requests.first() == wire.Parse && b.session != nil {
+			b.session.unbound = false // dropped before the text is looked at
+		}
 		b.replaceError(kind, &fields)
 		b.skip()
 	}

@@ -27,10 +27,11 @@ const ours = 0x80
 // Requests that stand for a change of what the client has prepared, or for
 // something else than what they look like to the server.
 const (
-	define   byte = 1 + iota // Parse of a named statement
-	undefine                 // Close of one
-	taken                    // Parse under a name that the client has given already
-	stale                    // Bind or Describe of a statement whose result is not what the client was told
+	define    byte = 1 + iota // Parse of a named statement
+	undefine                  // Close of one
+	bindNamed                 // Bind of a named statement
+	taken                     // Parse under a name that the client has given already
+	stale                     // Bind or Describe of a statement whose result is not what the client was told
 )
 
 func (q *requests) push(kind byte) {

@@ -59,7 +59,7 @@ type session struct {
 	scanning  bool // rest is statement text
 	text      text
 	fresh     bool // nothing was sent to the backend yet: its unnamed statement may be another client's
-	parsed    bool // an unnamed statement was sent and not yet bound
+	unbound   bool // the server has an unnamed statement of the client's that was not bound yet
 	restore   restore
 	loading   bool // the backend is being given a statement that the next message needs
 	stale     bool // it has another shape than the client knows
