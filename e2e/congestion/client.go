@@ -33,8 +33,9 @@ type client struct {
 	dead  []pgproto3.CancelRequest // keys of connections that have ended
 
 	tx        byte
-	trail     []exchanged // the latest on this connection
-	mayCancel bool        // it sent a CancelRequest
+	trail     []exchanged                // the latest on this connection
+	asking    []pgproto3.FrontendMessage // whose answer is being read
+	mayCancel bool                       // it sent a CancelRequest
 	state     state
 	notices   int      // with its tag, in the latest answer
 	heard     []string // notifications, in the latest answer

@@ -81,6 +81,7 @@ func (c *client) flush() error {
 // read reads the answer to a request.
 func (c *client) read(r request) error {
 	idle, start := c.tx == 'I', time.Now()
+	c.asking = r.messages
 	a, err := c.listen(r)
 	if err != nil {
 		return err
@@ -166,7 +167,7 @@ func (c *client) receive() (pgproto3.BackendMessage, error) {
 		if err != nil {
 			var timeout net.Error
 			if errors.As(err, &timeout) && timeout.Timeout() {
-				return nil, c.violation("hang", "no answer for %v", patience)
+				return nil, c.violation("hang", "no answer for %v to %s", patience, describe(c.asking))
 			}
 			return nil, err
 		}

@@ -36,8 +36,9 @@ func (c *client) taste(n int) error {
 		if errors.As(err, &v) {
 			return v
 		}
-		if _, done := m.(*pgproto3.ReadyForQuery); m == nil || done {
-			break
+		switch m.(type) {
+		case nil, *pgproto3.ReadyForQuery, *pgproto3.ErrorResponse:
+			return nil // without a Sync, an error may be all
 		}
 	}
 	return nil

@@ -100,6 +100,7 @@ func (b *batch) fail() {
 		if b.say("1", &pgproto3.Parse{Query: divide}) {
 			b.dirty = true
 		}
+		b.bound = true
 		b.say("2", bind("", "0"))
 		b.say("E 22012", &pgproto3.Execute{})
 	}
