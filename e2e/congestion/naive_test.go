@@ -166,7 +166,7 @@ func TestMistakesAreFound(t *testing.T) {
 		"copy":         {"kill in a result", "copy out"},
 		"transaction":  {"kill in a transaction", "transaction undone", "peek"},
 		"notice":       {"kill in a transaction", "transaction undone"},
-		"cancel":       {"cancel late", "slow reader", "kill while idle"},
+		"cancel":       {"cancel with a dead key", "slow reader", "kill while idle"},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			addr := startNaive(t, pg, 2)
