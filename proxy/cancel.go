@@ -141,6 +141,9 @@ func (b *backend) cancelled(err error) {
 		b.host.log.Warn("cancel request failed", zap.Error(err))
 	}
 	b.expired()
+	if s := b.session; b.cancels == 0 && s != nil && s.restore == restoreHeld {
+		s.restoreStartup()
+	}
 	if b.cancels == 0 && b.parked {
 		b.parked = false
 		b.host.pool.Release(b.slot)

@@ -152,6 +152,36 @@ func TestCancelFails(t *testing.T) {
 	r.counts("idle", func(c poolCounts) bool { return c.Idle == 1 })
 }
 
+// What the gateway restores after RESET is not begun while a cancel request may
+// still hit it: that would end the session of a client who asked for less.
+func TestCancelAndReset(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.admit(wire.Version30, nil, wire.Parameter{Name: "x", Value: "1"})
+	s := r.server()
+	s.want(frames(t, "apply(x=1) S", true))
+	s.put(frames(t, "1 2 D(x) C(SELECT 1) Z", false))
+	a.greeted()
+	a.put(frames(t, "Q(discard all)", true))
+	s.want(frames(t, "Q(discard all)", true))
+	way := r.divert()
+	r.proxy.keys.serve(a.key)
+	way.wait(t)
+	s.put(frames(t, "C(DISCARD ALL) Z N(00000)", false))
+	a.want(frames(t, "C(DISCARD ALL) N(00000)", false))
+	a.put(frames(t, "Q(a)", true))
+	s.quiet()
+	<-r.proxy.keys.serve(a.key) // nothing of the client's runs
+	way.none(t)
+	way.arrive <- nil
+	s.want(frames(t, "restore(x=1) S", true))
+	s.put(frames(t, "1 2 D(x) C(SELECT 1) Z", false))
+	a.want(frames(t, "Z", false))
+	s.want(frames(t, "Q(a)", true))
+	s.put(frames(t, "C(A) Z", false))
+	a.want(frames(t, "C(A) Z", false))
+	r.counts("idle", func(c poolCounts) bool { return c.Idle == 1 })
+}
+
 // A server that is lost, or whose client leaves, with a cancel request on its way.
 func TestCancelOutlivesItsServer(t *testing.T) {
 	r := newRig(t, nil)

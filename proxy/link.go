@@ -79,6 +79,9 @@ func (s *session) replied() {
 	if b.fatal {
 		return // the client has the server's last word; nothing may follow it but the end
 	}
+	if s.restore == restoreHeld {
+		return // what comes was not asked for: a notice
+	}
 	thinned := s.crowded && b.requests.n <= maxRequests/2
 	if thinned {
 		s.crowded = false

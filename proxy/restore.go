@@ -17,6 +17,7 @@ const (
 	restoreNone   restore = iota
 	restoreWanted         // the command tag has come
 	restoreDue            // its ReadyForQuery has come, and is withheld
+	restoreHeld           // so it is until no cancel request can hit what the server is to be told
 	restoring             // the server is being told
 )
 
@@ -34,11 +35,17 @@ func (s *session) withholds(b *backend) bool {
 }
 
 // restoreStartup gives the server those startup parameters again that were reset
-// and are at their defaults. The others the client has set since.
+// and are at their defaults. The others the client has set since. A cancel request
+// that is on its way is awaited: what it would end here, and the transaction with
+// it, nobody asked to be ended.
 func (s *session) restoreStartup() {
 	b := s.backend
 	s.restore, s.setup, b.ready = restoring, true, false
 	s.stream.Pause()
+	if b.cancels > 0 {
+		s.restore = restoreHeld
+		return
+	}
 	msg := s.host.loop.Chunk(1024)
 	for _, p := range s.startup.settings {
 		if c := s.carried; !c.all && !slices.Contains(c.resets, p.Name) {
