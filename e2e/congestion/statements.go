@@ -30,7 +30,7 @@ type batch struct {
 	statements map[string]string
 	failed     bool // the rest is ignored
 	dirty      bool // the unnamed statement is not one of those
-	bound      bool // the unnamed statement was to be, since it was parsed
+	bound      bool // the unnamed statement was, since it was parsed
 }
 
 // say appends a message; what is not ignored is answered so.
@@ -61,7 +61,6 @@ func (b *batch) parse(name, constant string) {
 func (b *batch) execute(name string) {
 	bind, run := bind(name, b.tag), []pgproto3.FrontendMessage{&pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}}
 	constant, known := b.statements[name]
-	b.bound = b.bound || name == ""
 	if !known {
 		b.say("E 26000", bind)
 		b.say("", run...)
@@ -69,6 +68,7 @@ func (b *batch) execute(name string) {
 	}
 	if b.say("2|T tag,constant|D 1|C SELECT 1", append([]pgproto3.FrontendMessage{bind}, run...)...) {
 		b.rows = append(b.rows, []string{b.tag, constant})
+		b.bound = b.bound || name == ""
 	}
 }
 
@@ -100,7 +100,6 @@ func (b *batch) fail() {
 		if b.say("1", &pgproto3.Parse{Query: divide}) {
 			b.dirty = true
 		}
-		b.bound = true
 		b.say("2", bind("", "0"))
 		b.say("E 22012", &pgproto3.Execute{})
 	}
