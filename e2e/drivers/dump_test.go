@@ -21,7 +21,7 @@ func TestDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPlace(t, poolSize)
+	p := newPlace(t)
 	dumper := kit.PostgresBinary(t, "pg_dump")
 	version := program{path: dumper, args: []string{"--version"}}.run(t, p.ways[0]).stdout
 	major, err := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(version))

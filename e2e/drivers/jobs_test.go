@@ -73,7 +73,7 @@ func eachWay(t *testing.T, run func(t *testing.T, w way) answers, more map[strin
 	for _, job := range without {
 		delete(want, job)
 	}
-	p := newPlace(t, poolSize)
+	p := newPlace(t)
 	for _, w := range p.ways {
 		t.Run(w.name, func(t *testing.T) {
 			got := run(t, w)

@@ -13,7 +13,7 @@ import (
 // is asked of the database.
 func TestPgbench(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, poolSize)
+	p := newPlace(t)
 	pgbench := kit.PostgresBinary(t, "pgbench")
 	for _, w := range p.ways {
 		t.Run(w.name, func(t *testing.T) {

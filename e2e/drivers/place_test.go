@@ -30,13 +30,12 @@ type way struct {
 // "session", the last two through a gateway with pools of that mode.
 type place struct {
 	pg   *kit.Postgres
-	size int // of the transaction pool
 	ways []way
 }
 
-func newPlace(t *testing.T, size int) *place {
+func newPlace(t *testing.T) *place {
 	t.Helper()
-	p := &place{size: size, pg: kit.StartPostgres(t, kit.PostgresOptions{Settings: map[string]string{"timezone": "UTC"}})}
+	p := &place{pg: kit.StartPostgres(t, kit.PostgresOptions{Settings: map[string]string{"timezone": "UTC"}})}
 	p.pg.CreateLogin(role, rolePassword)
 	for _, database := range []string{"direct", "transaction", "session"} {
 		p.pg.CreateDatabase(database, role)
@@ -48,7 +47,7 @@ func newPlace(t *testing.T, size int) *place {
 	}
 	g := kit.StartGateway(t, kit.GatewayOptions{
 		Config: "listen: [{address: 127.0.0.1:0}]\nupstreams:\n" +
-			upstream("transaction", size) + upstream("session", 40) +
+			upstream("transaction", poolSize) + upstream("session", 40) +
 			fmt.Sprintf("writers:\n  %s: {password: \"literal:%s\", upstreams: {transaction: {grants: ALL}, session: {grants: ALL}}}\n",
 				writer, writerPassword),
 		Env: []string{"ROLE_PW=" + rolePassword},
@@ -91,8 +90,8 @@ func (p *place) unharmed(t *testing.T, w way) {
 			t.Errorf("%s: left a server connection %s after %s", w.name, row[0], row[1])
 		}
 	}
-	if w.name == "transaction" && len(rows) > p.size {
-		t.Errorf("%d server connections in a pool of %d", len(rows), p.size)
+	if w.name == "transaction" && len(rows) > poolSize {
+		t.Errorf("%d server connections in a pool of %d", len(rows), poolSize)
 	}
 	locks := p.pg.Rows("postgres", "select l.locktype, l.objid from pg_locks l join pg_database d on d.oid = l.database "+
 		"where d.datname = $1 and l.locktype = 'advisory'", w.name)

@@ -46,7 +46,7 @@ func TestPsql(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPlace(t, poolSize)
+	p := newPlace(t)
 	var want string
 	for _, w := range p.ways {
 		out := psql(t, w, string(script), "-a", "-e")
@@ -74,7 +74,7 @@ func TestPsql(t *testing.T) {
 // transaction, and has psql stop at an error.
 func TestPsqlWithoutAFile(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, poolSize)
+	p := newPlace(t)
 	for _, w := range p.ways {
 		t.Run(w.name, func(t *testing.T) {
 			run := func(in string, args ...string) output {
